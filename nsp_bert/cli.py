@@ -1,0 +1,102 @@
+"""The options and the manners that every script shares."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from nsp_bert.checkpoint import DEFAULT_MODEL, Checkpoint, open_checkpoint
+from nsp_bert.errors import UserError
+from nsp_bert.scorer import PRECISIONS
+
+INTERRUPTED = 130
+DEFAULT_MAX_LENGTH = 128
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where a run's rows come from; `sample` marks the project's own miniature files."""
+
+    folder: Path
+    sample: bool
+
+
+def positive(text: str) -> int:
+    """Parse a whole number above 0."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number
+
+
+def make_parser(description: str, datasets: list[str], default_data_dir: Path) -> argparse.ArgumentParser:
+    """Return a parser with the options that every task script takes."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    data = parser.add_argument_group("data")
+    data.add_argument("--dataset", nargs="+", choices=datasets, default=datasets, help="default: all of them")
+    data.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help=f"holds DATASET/SPLIT.json; default {default_data_dir.parent.name}/{default_data_dir.name}, and where that"
+        " is absent the bundled sample",
+    )
+    data.add_argument("--split", default="test_public", help="file of the dataset without its ending (%(default)s)")
+    data.add_argument("--limit", type=positive, metavar="N", help="only the first N rows of the file")
+    model = parser.add_argument_group("model")
+    model.add_argument(
+        "--model",
+        default=DEFAULT_MODEL,
+        metavar="NAME_OR_DIR",
+        help="a name in models/cards.yaml or a folder with bert_config.json, vocab.txt, *.ckpt.* (%(default)s)",
+    )
+    model.add_argument("--max-length", type=positive, default=DEFAULT_MAX_LENGTH, metavar="TOKENS", help="of a pair (%(default)s)")
+    model.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the arithmetic (%(default)s)")
+    model.add_argument(
+        "--batch-tokens",
+        type=positive,
+        default=8192,
+        metavar="TOKENS",
+        help="rows x length of a batch: memory and speed, not the result (%(default)s)",
+    )
+    prompt = parser.add_argument_group("prompt")
+    prompt.add_argument("--template", metavar="NUMBER_OR_TEXT", help="1, 2, 3 of the card or a text; default: the last")
+    prompt.add_argument("--prompt-position", choices=("prefix", "suffix"), help="prompt before or after the text")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="write result files there")
+    return parser
+
+
+def choose_data(data_dir: Path | None, default_dir: Path, sample_dir: Path) -> Data:
+    """Return the folder the user names, or the default folder, or the sample where there is no default folder."""
+    if data_dir is not None:
+        return Data(data_dir, sample=data_dir.resolve() == sample_dir.resolve())
+    return Data(default_dir, sample=False) if default_dir.is_dir() else Data(sample_dir, sample=True)
+
+
+def open_model(options: argparse.Namespace) -> Checkpoint:
+    """Return the checkpoint of `--model`. Raises UserError when `--max-length` is beyond its position table."""
+    checkpoint = open_checkpoint(options.model)
+    if options.max_length > checkpoint.max_position:
+        raise UserError(
+            f"--max-length {options.max_length} is beyond the position table of {checkpoint.name}:"
+            f" {checkpoint.max_position} at most"
+        )
+    return checkpoint
+
+
+def run_main(main: Callable[[list[str] | None], int]) -> None:
+    """Run a script's `main` and exit: 2 and one line for an error that the user can mend, 130 for Ctrl-C."""
+    try:
+        status = main(None)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        status = INTERRUPTED
+    raise SystemExit(status)

@@ -1,0 +1,195 @@
+"""Predictions -> accuracy with its interval, the published number beside it, tables and files."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import binomtest
+
+from nsp_bert import __version__
+from nsp_bert.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+PUBLISHED = ROOT / "datasets" / "published_results.yaml"
+PUBLISHED_SPLITS = {"dev_few_all": 0, "test_public": 1}
+PACKAGES = ("tensorflow", "tf-keras", "bert4keras", "numpy", "jieba")
+CONFIDENCE = 0.95
+FIGURES = 6  # decimals of a log-odds in files: below float32's own error
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Share of right predictions among `n`, with its 95 % Wilson interval; all between 0 and 1."""
+
+    n: int
+    correct: int
+
+    @property
+    def value(self) -> float:
+        return self.correct / self.n
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        bounds = binomtest(self.correct, self.n).proportion_ci(CONFIDENCE, method="wilson")
+        return float(bounds.low), float(bounds.high)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published accuracy in percent, with its source."""
+
+    accuracy: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One finished example: its place in the file from 0, its own id and label, the prediction, the log-odds."""
+
+    index: int
+    id: Any
+    label: str | None
+    prediction: str
+    scores: list[float]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One dataset scored by one model: what the result files and the final table say of it.
+
+    `answers` are in file order; all of them or none have a label. `pairs` were scored in `seconds`.
+    """
+
+    dataset: str
+    title: str
+    split: str
+    model: str
+    settings: dict[str, Any]
+    sample: bool
+    complete: bool
+    answers: list[Answer]
+    published: Published | None
+    pairs: int
+    seconds: float
+
+    @property
+    def accuracy(self) -> Accuracy | None:
+        """Return the accuracy, or None without labels or without a finished row."""
+        if not self.answers or self.answers[0].label is None:
+            return None
+        return Accuracy(len(self.answers), sum(answer.label == answer.prediction for answer in self.answers))
+
+
+def find_published(dataset: str, model: str, template: int | None, split: str) -> Published | None:
+    """Return the paper's accuracy of a template (numbered from 1) by this very model on this very split, if printed."""
+    tables = yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))
+    templates = tables["per_model_A"].get(dataset, {}).get(model)
+    if templates is None or template is None or split not in PUBLISHED_SPLITS:
+        return None
+    return Published(templates[template - 1][PUBLISHED_SPLITS[split]], tables["sources"]["A"])
+
+
+def print_table(runs: list[Run], console: Console | None = None) -> None:
+    """Print the runs of one model on one split, a row each; a sample's number never stands beside a published one."""
+    first = runs[0]
+    sample = ", bundled sample" if first.sample else ""
+    table = Table(title=f"{first.model} on {first.split}{sample}", title_justify="left", header_style="bold")
+    table.add_column("dataset")
+    for header in ("n", "accuracy", "95 % interval", "published", "pairs/s"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for run in runs:
+        table.add_row(run.title, str(len(run.answers)), *_figures(run), f"{_rate(run):.0f}")
+    (console or Console()).print(table)
+
+
+def _figures(run: Run) -> tuple[str, str, str]:
+    accuracy = run.accuracy
+    if accuracy is None:
+        return "no labels", "", ""
+    low, high = accuracy.interval
+    published = f"{run.published.accuracy:.2f}" if run.published else "-"
+    return f"{100 * accuracy.value:.2f}", f"{100 * low:.2f} - {100 * high:.2f}", published
+
+
+def _rate(run: Run) -> float:
+    return run.pairs / run.seconds if run.seconds else 0.0
+
+
+def prepare_output(folder: Path) -> None:
+    """Create the folder and try to write into it, before anything is scored. Raises UserError when that fails."""
+    probe = folder / ".writable"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"--output {folder}: cannot be written ({error.strerror}); choose another folder") from error
+
+
+def write_run(run: Run, folder: Path) -> None:
+    """Write `<dataset>.<split>.json` and `.jsonl`, each in one piece."""
+    accuracy = run.accuracy
+    summary = {
+        "dataset": run.dataset,
+        "split": run.split,
+        "sample": run.sample,
+        "complete": run.complete,
+        "model": run.model,
+        "settings": run.settings,
+        "n": len(run.answers),
+        "metrics": {"accuracy": accuracy.value, "accuracy_interval": accuracy.interval} if accuracy else {},
+        "published": {"accuracy": run.published.accuracy / 100, "source": run.published.source} if run.published else None,
+        "versions": versions(),
+        "seconds": round(run.seconds, 3),
+        "pairs_per_second": round(_rate(run), 1),
+    }
+    stem = f"{run.dataset}.{run.split}"
+    write_json_lines((vars(answer) for answer in run.answers), folder / f"{stem}.jsonl")
+    write_text(json.dumps(summary, ensure_ascii=False, indent=2) + "\n", folder / f"{stem}.json")
+
+
+def write_json_lines(rows: Iterable[dict[str, Any]], path: Path) -> None:
+    """Write one JSON object a line, in one piece."""
+    write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Replace a UTF-8 file in one step. Raises UserError when the place cannot be written."""
+    unfinished = path.with_name(path.name + ".unfinished")
+    try:
+        unfinished.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another --output") from error
+
+
+def rounded(log_odds: np.ndarray) -> list[float]:
+    """Return log-odds as they stand in files."""
+    return [round(float(value), FIGURES) for value in log_odds]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the project, its commit, Python and the packages that decide a score."""
+    found = {"nsp_bert": __version__, "commit": _commit(), "python": platform.python_version()}
+    return found | {package: metadata.version(package) for package in PACKAGES}
+
+
+def _commit() -> str:
+    try:
+        command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return done.stdout.strip()

@@ -1,0 +1,124 @@
+"""Encoded pairs -> IsNext log-odds, with the NSP head of a bert4keras model (paper, section 3; issue of ties below).
+
+The score of a pair is logit(IsNext) - logit(NotNext) in float32. It ranks pairs exactly as the paper's IsNext
+probability does, but it never saturates into ties.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from nsp_bert.checkpoint import Checkpoint
+from nsp_bert.environment import import_tensorflow
+from nsp_bert.errors import UserError
+
+WINDOW_PAIRS = 8192  # sorted by length together; bounds the memory that encoded pairs take
+LENGTH_STEP = 8  # batches are padded to a multiple: few distinct shapes
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+class EncodedPair(NamedTuple):
+    """[CLS] first [SEP] second [SEP]: the token ids, and how many of them are segment 0 (up to the first [SEP])."""
+
+    token_ids: list[int]
+    first_length: int
+
+
+class Scores(NamedTuple):
+    """Log-odds float32 (n,) in the order of the pairs, NaN where an interrupt came first; `complete` without it."""
+
+    values: np.ndarray
+    complete: bool
+
+
+class Scorer:
+    """The NSP head of one checkpoint, ready to score."""
+
+    def __init__(self, checkpoint: Checkpoint, precision: str = "float32", batch_tokens: int = 8192):
+        """Load the weights. `batch_tokens` bounds rows x padded length of a batch and does not change the scores.
+
+        Raises UserError when weights and configuration disagree.
+        """
+        self._tf = tf = import_tensorflow()
+        self._batch_tokens = batch_tokens
+        policy = "float32" if precision == "float32" else f"mixed_{precision}"
+        tf.keras.mixed_precision.set_global_policy(policy)
+        bert = build_scoring_bert(checkpoint)
+        self._pooler = tf.keras.Model(bert.model.inputs, bert.layers["Pooler-Dense"].output)
+        head = bert.layers["NSP-Proba"]
+        self._kernel, self._bias = head.kernel, head.bias
+        ids = tf.TensorSpec([None, None], tf.int32)
+        self._log_odds = tf.function(self._forward, input_signature=[ids, ids])
+
+    def _forward(self, token_ids: Any, segment_ids: Any) -> Any:
+        tf = self._tf
+        pooled = tf.cast(self._pooler([token_ids, segment_ids], training=False), tf.float32)
+        logits = pooled @ tf.cast(self._kernel, tf.float32) + tf.cast(self._bias, tf.float32)
+        return logits[:, 0] - logits[:, 1]
+
+    def score(self, pairs: Iterable[EncodedPair], total: int) -> Scores:
+        """Return the log-odds of `total` pairs, drawn window by window; Ctrl-C ends early and keeps what is scored."""
+        values = np.full(total, np.nan, np.float32)
+        stream, offset = iter(pairs), 0
+        with tqdm(total=total, desc="scoring", unit=" pairs", unit_scale=True, dynamic_ncols=True, delay=1) as bar:
+            try:
+                while window := list(islice(stream, WINDOW_PAIRS)):
+                    for rows, token_ids, segment_ids in make_batches(window, self._batch_tokens):
+                        values[offset + rows] = self._log_odds(token_ids, segment_ids).numpy()
+                        bar.update(len(rows))
+                    offset += len(window)
+            except KeyboardInterrupt:
+                return Scores(values, complete=False)
+        return Scores(values, complete=True)
+
+
+def make_batches(
+    pairs: list[EncodedPair], batch_tokens: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield (rows int64 (B,), token_ids int32 (B, T), segment_ids int32 (B, T)), longest pairs first.
+
+    B * T stays within `batch_tokens`, one pair at least.
+    """
+    lengths = np.array([len(pair.token_ids) for pair in pairs])
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        padded = -(-int(lengths[order[start]]) // LENGTH_STEP) * LENGTH_STEP
+        rows = order[start : start + max(batch_tokens // padded, 1)]
+        token_ids = np.zeros((len(rows), padded), np.int32)
+        segment_ids = np.zeros((len(rows), padded), np.int32)
+        for place, row in enumerate(rows):
+            pair = pairs[row]
+            token_ids[place, : len(pair.token_ids)] = pair.token_ids
+            segment_ids[place, pair.first_length : len(pair.token_ids)] = 1
+        yield rows, token_ids, segment_ids
+        start += len(rows)
+
+
+def build_scoring_bert(checkpoint: Checkpoint) -> Any:
+    """Return bert4keras' BERT with pooler and NSP head, the checkpoint's weights loaded, dropout off."""
+    import_tensorflow()
+    from bert4keras.models import BERT
+
+    config = checkpoint.config
+    bert = BERT(
+        **config,
+        max_position=checkpoint.max_position,
+        segment_vocab_size=config.get("type_vocab_size", 2),
+        with_nsp=True,
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The initializer TruncatedNormal is unseeded")
+        bert.build()
+    try:
+        bert.load_weights_from_checkpoint(str(checkpoint.prefix))
+    except (import_tensorflow().errors.OpError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise UserError(f"{checkpoint.prefix}: weights cannot be loaded ({reason}); fetch the checkpoint again") from error
+    return bert

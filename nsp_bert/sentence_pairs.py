@@ -1,0 +1,260 @@
+"""Next Sentence Prediction pairs with masked words, drawn from indexed text (Devlin et al. 2019, Cui et al. 2021)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nsp_bert.corpus import Source
+
+IS_NEXT, NOT_NEXT = 0, 1
+SHORTEST_SEGMENT = 2
+SPECIALS_PER_PAIR = 3
+REDRAWS = 3
+CLAUSE_END_SHARE = 0.5  # a text may end with its sentence or be cut off: both stand in the training data
+BARE_END_SHARE = 0.5  # prompts end without punctuation
+
+
+@dataclass(frozen=True)
+class SpecialIds:
+    """Ids of the special tokens, and those of the punctuation marks that may be dropped at a segment's end."""
+
+    pad: int
+    cls: int
+    sep: int
+    mask: int
+    vocab_size: int
+    punctuation: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Split:
+    """One source with the clause boundaries at which pairs may be cut, and its share of all pairs."""
+
+    source: Source
+    boundaries: np.ndarray
+    share: float
+    with_nsp: bool = True
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Segment spans of n pairs: source index, document and token offsets, all int64 (n,)."""
+
+    source: np.ndarray
+    document: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+
+    def columns(self) -> tuple[np.ndarray, ...]:
+        """Return the four arrays in the order of the fields."""
+        return self.source, self.document, self.start, self.end
+
+
+def split_documents(source: Source, held_out_share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (training, held-out) boundaries; whole documents are held out, at least one where there are several."""
+    boundaries = source.boundaries()
+    documents = source.clause_documents[boundaries]
+    usable = np.unique(documents)
+    count = max(round(held_out_share * len(usable)), 1) if len(usable) > 1 and held_out_share > 0 else 0
+    chosen = np.random.default_rng([seed, len(usable)]).choice(usable, count, replace=False)
+    held_out = np.isin(documents, chosen)
+    return boundaries[~held_out], boundaries[held_out]
+
+
+def sample_pairs(
+    splits: list[Split], rng: np.random.Generator, count: int, length: int, same_source_share: float
+) -> tuple[Segments, Segments, np.ndarray]:
+    """Return (first segments, second segments, labels int32: 0 = next, 1 = not next) of `count` pairs.
+
+    A pair fills at most `length` tokens with its three special tokens. In half of the pairs the second segment comes
+    from another document, cut by the same rule to the same room, and with `same_source_share` from the same source:
+    neither segment betrays the label by itself, only their relation does.
+    """
+    shares = np.array([split.share for split in splits]) / sum(split.share for split in splits)
+    sources = rng.choice(len(splits), count, p=shares)
+    first_room, second_room = _segment_lengths(rng, count, length - SPECIALS_PER_PAIR)
+    first, second = _cut(splits, sources, rng, first_room, second_room)
+    strangers = _strangers(splits, shares, first, rng, (first_room, second_room), same_source_share)
+    strange = (rng.random(count) < 0.5) & ~_same_document(first, strangers)
+    chosen = [np.where(strange, one, other) for one, other in zip(strangers.columns(), second.columns(), strict=True)]
+    return first, Segments(*chosen), np.where(strange, NOT_NEXT, IS_NEXT).astype(np.int32)
+
+
+def _strangers(
+    splits: list[Split],
+    shares: np.ndarray,
+    first: Segments,
+    rng: np.random.Generator,
+    rooms: tuple[np.ndarray, np.ndarray],
+    same_source_share: float,
+) -> Segments:
+    """Return a second segment from elsewhere for each pair, drawn again where it came from the pair's own document."""
+    count = len(first.source)
+    anywhere = rng.choice(len(splits), (REDRAWS, count), p=shares)
+    sources = np.where(rng.random(count) < same_source_share, first.source, anywhere[0])
+    _, drawn = _cut(splits, sources, rng, *rooms)
+    for redraw in anywhere[1:]:
+        clash = _same_document(first, drawn)
+        _, again = _cut(splits, redraw, rng, *rooms)
+        pairs = zip(again.columns(), drawn.columns(), strict=True)
+        drawn = Segments(*(np.where(clash, new, old) for new, old in pairs))
+    return drawn
+
+
+def _same_document(one: Segments, other: Segments) -> np.ndarray:
+    return (one.source == other.source) & (one.document == other.document)
+
+
+def _segment_lengths(rng: np.random.Generator, count: int, room: int) -> tuple[np.ndarray, np.ndarray]:
+    """One segment is short (log-uniform from 2 tokens to half of the room), the other takes what is left."""
+    short = np.exp(rng.uniform(np.log(SHORTEST_SEGMENT), np.log(room / 2 + 1), count)).astype(np.int64)
+    short = np.clip(short, SHORTEST_SEGMENT, room // 2)
+    first_is_short = rng.random(count) < 0.5
+    return np.where(first_is_short, short, room - short), np.where(first_is_short, room - short, short)
+
+
+def _cut(
+    splits: list[Split],
+    sources: np.ndarray,
+    rng: np.random.Generator,
+    first_room: np.ndarray,
+    second_room: np.ndarray,
+) -> tuple[Segments, Segments]:
+    """Cut a document of each source at a random clause boundary: what ends there is first, what begins is second."""
+    count = len(sources)
+    document, start, middle, end = np.empty((4, count), np.int64)
+    whole = rng.random((2, count)) < CLAUSE_END_SHARE
+    for index in np.unique(sources):
+        rows = np.flatnonzero(sources == index)
+        source = splits[index].source
+        clause = rng.choice(splits[index].boundaries, len(rows))
+        middle[rows] = source.clause_starts[clause]
+        document[rows] = source.clause_documents[clause]
+        first = np.maximum(source.document_starts[document[rows]], middle[rows] - first_room[rows])
+        last = np.minimum(source.document_starts[document[rows] + 1], middle[rows] + second_room[rows])
+        clause_first = source.clause_starts[np.searchsorted(source.clause_starts, first)]
+        clause_last = source.clause_starts[np.searchsorted(source.clause_starts, last, side="right") - 1]
+        start[rows] = np.where(whole[0, rows] & (clause_first < middle[rows]), clause_first, first)
+        end[rows] = np.where(whole[1, rows] & (clause_last > middle[rows]), clause_last, last)
+    return Segments(sources, document, start, middle), Segments(sources, document, middle, end)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A masked batch of B pairs padded to T tokens; P is the room for masked positions.
+
+    token_ids, segment_ids int32 (B, T); masked_positions int32 (P,) into the flattened batch, masked_token_ids int32
+    (P,), masked_weights float32 (P,); nsp_labels int32 (B,), nsp_weights float32 (B,).
+    """
+
+    token_ids: np.ndarray
+    segment_ids: np.ndarray
+    masked_positions: np.ndarray
+    masked_token_ids: np.ndarray
+    masked_weights: np.ndarray
+    nsp_labels: np.ndarray
+    nsp_weights: np.ndarray
+
+
+@dataclass(frozen=True)
+class PairSampler:
+    """Draws batch number `step` of a seed: stateless, so that a resumed run sees what it would have seen."""
+
+    splits: list[Split]
+    special: SpecialIds
+    batch_tokens: int
+    lengths: dict[int, float]
+    same_source_share: float
+    whole_word: bool = True
+    masked_share: float = 0.15
+    seed: int = 0
+
+    def batch(self, step: int) -> Batch:
+        """Return batch `step`; its length is drawn from `lengths` (tokens -> share of the batches)."""
+        rng = np.random.default_rng([self.seed, step])
+        shares = np.array(list(self.lengths.values()))
+        length = int(rng.choice(list(self.lengths), p=shares / shares.sum()))
+        count = max(self.batch_tokens // length, 2)
+        first, second, labels = sample_pairs(self.splits, rng, count, length, self.same_source_share)
+        bare = rng.random((2, count)) < BARE_END_SHARE
+        token_ids = np.full((count, length), self.special.pad, np.int32)
+        segment_ids = np.zeros((count, length), np.int32)
+        word_starts = np.ones((count, length), bool)
+        maskable = np.zeros((count, length), bool)
+        for row in range(count):
+            place = 1
+            for segment, side in ((first, 0), (second, 1)):
+                source = self.splits[segment.source[row]].source
+                ids = source.token_ids[segment.start[row] : segment.end[row]]
+                size = len(ids)
+                if bare[side, row] and size > SHORTEST_SEGMENT and ids[-1] in self.special.punctuation:
+                    size -= 1
+                token_ids[row, place : place + size] = ids[:size]
+                word_starts[row, place : place + size] = source.word_starts[segment.start[row] :][:size]
+                word_starts[row, place] = True
+                maskable[row, place : place + size] = True
+                segment_ids[row, place : place + size + 1] = side
+                token_ids[row, place + size] = self.special.sep
+                place += size + 1
+        token_ids[:, 0] = self.special.cls
+        with_nsp = np.array([split.with_nsp for split in self.splits])
+        weights = (with_nsp[first.source] & with_nsp[second.source]).astype(np.float32)
+        if not self.whole_word:
+            word_starts[:] = True
+        chosen = choose_masked(maskable, word_starts, self.masked_share, rng)
+        return self._masked(token_ids, segment_ids, chosen, labels, weights, rng)
+
+    def _masked(
+        self,
+        token_ids: np.ndarray,
+        segment_ids: np.ndarray,
+        chosen: np.ndarray,
+        labels: np.ndarray,
+        weights: np.ndarray,
+        rng: np.random.Generator,
+    ) -> Batch:
+        """Replace the chosen tokens: 80 % by [MASK], 10 % by a random token, 10 % stay (BERT, section 3.1)."""
+        room = int(token_ids.size * self.masked_share) + len(token_ids)
+        positions = np.flatnonzero(chosen)[:room]
+        targets = token_ids.ravel()[positions]
+        fate = rng.random(len(positions))
+        flat = token_ids.ravel()
+        random_ids = rng.integers(0, self.special.vocab_size, len(positions))
+        flat[positions] = np.where(fate < 0.8, self.special.mask, np.where(fate < 0.9, random_ids, targets))
+        filled = len(positions)
+        return Batch(
+            token_ids=flat.reshape(token_ids.shape),
+            segment_ids=segment_ids,
+            masked_positions=np.pad(positions, (0, room - filled)).astype(np.int32),
+            masked_token_ids=np.pad(targets, (0, room - filled)).astype(np.int32),
+            masked_weights=np.pad(np.ones(filled, np.float32), (0, room - filled)),
+            nsp_labels=labels,
+            nsp_weights=weights,
+        )
+
+
+def choose_masked(
+    maskable: np.ndarray, word_starts: np.ndarray, share: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Return bool (B, T): words in random order, whole, as long as they fit into `share` of a row's tokens (1 at least).
+
+    `maskable` and `word_starts` are bool (B, T); a word runs from its start to the next start.
+    """
+    rows, length = maskable.shape
+    word = np.cumsum(word_starts, axis=1) - 1
+    priority = np.take_along_axis(rng.random((rows, length)), word, axis=1)
+    priority[~maskable] = 2.0
+    order = np.argsort(priority, axis=1, kind="stable")
+    ranked = np.take_along_axis(priority, order, axis=1)
+    last_of_word = np.ones((rows, length), bool)
+    last_of_word[:, :-1] = ranked[:, 1:] != ranked[:, :-1]
+    ends = np.where(last_of_word, np.arange(length), length)
+    word_end = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
+    budget = np.maximum(np.floor(maskable.sum(axis=1, keepdims=True) * share), 1)
+    first_word_end = word_end[:, :1]
+    fits = (word_end < budget) | (word_end == first_word_end) & (budget == 1)
+    chosen = np.zeros((rows, length), bool)
+    np.put_along_axis(chosen, order, fits & (ranked < 2.0), axis=1)
+    return chosen

@@ -1,0 +1,244 @@
+"""MLM + NSP training of a bert4keras model: loss, optimiser, exact resumption, export (BERT, section 3.1)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nsp_bert.environment import import_tensorflow
+from nsp_bert.errors import UserError
+from nsp_bert.sentence_pairs import Batch
+
+METRICS = ("mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy")
+NO_DECAY = ("Norm", "bias", "Bias")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Linear warm-up, a plateau, linear decay to zero over the last `decay_steps` of `max_steps`."""
+
+    peak: float
+    warmup_steps: int
+    decay_steps: int
+    max_steps: int
+
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate of step 0, 1, 2 …"""
+        warmup = (step + 1) / max(self.warmup_steps, 1)
+        decay = (self.max_steps - step) / max(self.decay_steps, 1)
+        return self.peak * max(min(warmup, decay, 1.0), 0.0)
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """Settings of AdamW (Loshchilov and Hutter 2019) and of the gradient's clipping."""
+
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    beta_1: float = 0.9
+    beta_2: float = 0.98
+    epsilon: float = 1e-6
+
+
+class Trainer:
+    """A BERT with both pre-training heads, its optimiser and its step counter."""
+
+    def __init__(self, config: dict[str, Any], optimization: Optimization, precision: str, seed: int):
+        """Build the model of a `bert_config.json`; `precision` is float32, bfloat16 or float16."""
+        tf = self._tf = import_tensorflow()
+        tf.keras.utils.set_random_seed(seed)
+        policy = "float32" if precision == "float32" else f"mixed_{precision}"
+        tf.keras.mixed_precision.set_global_policy(policy)
+        self.config = config
+        self._clip_norm = optimization.clip_norm
+        self._bert = build_bert(config)
+        layers = self._bert.layers
+        last = f"Transformer-{config['num_hidden_layers'] - 1}-FeedForward-Norm"
+        outputs = [layers[last].output, layers["Pooler-Dense"].output]
+        self._encoder = tf.keras.Model(self._bert.model.inputs, outputs)
+        self._optimizer = tf.keras.optimizers.AdamW(
+            learning_rate=0.0,
+            weight_decay=optimization.weight_decay,
+            beta_1=optimization.beta_1,
+            beta_2=optimization.beta_2,
+            epsilon=optimization.epsilon,
+        )
+        self._optimizer.exclude_from_weight_decay(var_names=list(NO_DECAY))
+        if precision == "float16":
+            self._optimizer = tf.keras.mixed_precision.LossScaleOptimizer(self._optimizer)
+        self._variables = self._bert.model.trainable_variables
+        self._initialize(seed)
+        self._optimizer.build(self._variables)
+        self._step = tf.Variable(0, dtype=tf.int64)
+        self._state = tf.train.Checkpoint(model=self._bert.model, optimizer=self._optimizer, step=self._step)
+        self._train = tf.function(self._train_step, reduce_retracing=False)
+        self._evaluate = tf.function(self._metrics)
+
+    def _initialize(self, seed: int) -> None:
+        """Draw every matrix anew: bert4keras shares one initialiser among a layer's matrices, which makes them equal."""
+        for index, variable in enumerate(self._variables):
+            if len(variable.shape) > 1:
+                stddev = self.config.get("initializer_range", 0.02)
+                draw = self._tf.random.stateless_truncated_normal(variable.shape, [seed, index], stddev=stddev)
+                variable.assign(draw)
+
+    @property
+    def step(self) -> int:
+        """Number of steps taken."""
+        return int(self._step.numpy())
+
+    @property
+    def parameters(self) -> int:
+        """Number of trainable parameters."""
+        return sum(int(np.prod(variable.shape)) for variable in self._variables)
+
+    def train(self, batch: Batch, learning_rate: float) -> Any:
+        """Take one step; return the metrics of the batch as a float32 tensor (4,), in the order of METRICS."""
+        self._optimizer.learning_rate = learning_rate
+        return self._train(*self._tensors(batch))
+
+    def evaluate(self, batches: list[Batch]) -> dict[str, float]:
+        """Return the mean of each metric over held-out batches, dropout off."""
+        rows = [self._evaluate(*self._tensors(batch)).numpy() for batch in batches]
+        return dict(zip(METRICS, np.mean(rows, axis=0).tolist(), strict=True))
+
+    def _tensors(self, batch: Batch) -> list[Any]:
+        return [self._tf.constant(value) for value in vars(batch).values()]
+
+    def _train_step(self, *batch: Any) -> Any:
+        tf = self._tf
+        with tf.GradientTape() as tape:
+            metrics = self._metrics(*batch, training=True)
+            loss = metrics[0] + metrics[2]
+            scaled = self._optimizer.get_scaled_loss(loss) if self._scales_loss else loss
+        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(scaled, self._variables)]
+        if self._scales_loss:
+            gradients = self._optimizer.get_unscaled_gradients(gradients)
+        if self._clip_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm)
+        self._optimizer.apply_gradients(zip(gradients, self._variables, strict=True))
+        self._step.assign_add(1)
+        return metrics
+
+    @property
+    def _scales_loss(self) -> bool:
+        return hasattr(self._optimizer, "get_scaled_loss")
+
+    def _metrics(
+        self,
+        token_ids: Any,
+        segment_ids: Any,
+        masked_positions: Any,
+        masked_token_ids: Any,
+        masked_weights: Any,
+        nsp_labels: Any,
+        nsp_weights: Any,
+        training: bool = False,
+    ) -> Any:
+        tf = self._tf
+        hidden, pooled = self._encoder([token_ids, segment_ids], training=training)
+        masked = tf.gather(tf.reshape(hidden, [-1, self.config["hidden_size"]]), masked_positions)
+        mlm = _loss_and_accuracy(tf, self._mlm_logits(masked), masked_token_ids, masked_weights)
+        head = self._bert.layers["NSP-Proba"]
+        nsp_logits = tf.cast(pooled, tf.float32) @ head.kernel + head.bias
+        nsp = _loss_and_accuracy(tf, nsp_logits, nsp_labels, nsp_weights)
+        return tf.stack([*mlm, *nsp])
+
+    def _mlm_logits(self, hidden: Any) -> Any:
+        """Apply bert4keras' MLM layers to the masked positions alone: (P, hidden) -> float32 (P, vocabulary)."""
+        layers = self._bert.layers
+        hidden = layers["MLM-Norm"](layers["MLM-Dense"](hidden))
+        logits = layers["Embedding-Token"](hidden, mode="dense")
+        return self._tf.cast(layers["MLM-Bias"](logits), self._tf.float32)
+
+    def save_state(self, folder: Path, settings: dict[str, Any]) -> None:
+        """Write weights, optimiser and step into `folder`, replacing what is there in one rename."""
+        unfinished = folder.with_name(folder.name + ".unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        self._state.write(str(unfinished / "state"))
+        (unfinished / "settings.json").write_text(json.dumps(settings, indent=1, sort_keys=True), encoding="utf-8")
+        replace_folder(unfinished, folder)
+
+    def restore_state(self, folder: Path, settings: dict[str, Any]) -> None:
+        """Continue from `folder`. Raises UserError when the run that wrote it had other settings."""
+        before = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        now = json.loads(json.dumps(settings))
+        differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+        if differing:
+            changes = ", ".join(f"{key}: {before.get(key)!r} -> {now.get(key)!r}" for key in differing)
+            raise UserError(f"{folder}: the run to resume had other settings ({changes}); take another --output")
+        self._state.read(str(folder / "state")).assert_consumed()
+
+    def load_weights(self, prefix: str) -> None:
+        """Take all weights, heads included, from a checkpoint in the original TensorFlow format."""
+        self._bert.load_weights_from_checkpoint(prefix)
+
+    def export(self, folder: Path, vocab_path: Path) -> None:
+        """Write `bert_config.json`, `vocab.txt` and `bert_model.ckpt.*`, float32, under Google's variable names."""
+        unfinished = folder.with_name(folder.name + ".unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        write_checkpoint(self._bert, unfinished / "bert_model.ckpt")
+        (unfinished / "bert_config.json").write_text(json.dumps(self.config, indent=2) + "\n", encoding="utf-8")
+        shutil.copyfile(vocab_path, unfinished / "vocab.txt")
+        replace_folder(unfinished, folder)
+
+
+def build_bert(config: dict[str, Any]) -> Any:
+    """Return bert4keras' BERT with pooler, NSP and MLM heads for the contents of a `bert_config.json`."""
+    import_tensorflow()
+    from bert4keras.models import BERT
+
+    bert = BERT(
+        **config,
+        max_position=config["max_position_embeddings"],
+        segment_vocab_size=config.get("type_vocab_size", 2),
+        dropout_rate=config["hidden_dropout_prob"],
+        attention_dropout_rate=config["attention_probs_dropout_prob"],
+        with_nsp=True,
+        with_mlm=True,
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The initializer TruncatedNormal is unseeded")
+        bert.build()
+    return bert
+
+
+def write_checkpoint(bert: Any, prefix: Path) -> None:
+    """Write a bert4keras BERT's weights as `prefix.index` and `prefix.data-*` under Google's variable names."""
+    tf = import_tensorflow()
+    tensors = {}
+    for layer, names in bert.variable_mapping().items():
+        if layer in bert.layers:
+            for name, weight in zip(names, bert.layers[layer].trainable_weights, strict=True):
+                value = weight.numpy().astype(np.float32)
+                tensors[name] = value.T if name == "cls/seq_relationship/output_weights" else value
+    names = sorted(tensors)
+    tf.raw_ops.SaveV2(
+        prefix=str(prefix), tensor_names=names, shape_and_slices=[""] * len(names), tensors=[tensors[n] for n in names]
+    )
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Put `new` in the place of `folder`; a kill in between leaves one of the two whole."""
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(new, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _loss_and_accuracy(tf: Any, logits: Any, labels: Any, weights: Any) -> tuple[Any, Any]:
+    total = tf.maximum(tf.reduce_sum(weights), 1.0)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    right = tf.cast(tf.argmax(logits, axis=-1, output_type=labels.dtype) == labels, tf.float32)
+    return tf.reduce_sum(losses * weights) / total, tf.reduce_sum(right * weights) / total

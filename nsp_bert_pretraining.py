@@ -1,0 +1,337 @@
+"""Pre-train or continue a BERT with its MLM and NSP heads on plain text.
+
+Text in, a checkpoint in the original TensorFlow format out (`bert_config.json`, `vocab.txt`, `bert_model.ckpt.*`),
+with both heads, ready for the task scripts, for bert4keras and for Hugging Face. The bundled models/nsp_bert_mini was
+trained with it; its README quotes the command, the hours and the curve.
+
+A line of a text file is a sentence or a paragraph, a blank line ends a document; plain, .xz and .gz are read. Words
+are masked whole (cut by jieba, as in Chinese-BERT-wwm); NSP label 0 = next, 1 = not next. A killed run continues
+with the same command, from the last saved step and with the same result as an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+from tqdm import tqdm
+
+from nsp_bert.checkpoint import load_vocabulary
+from nsp_bert.cli import run_main
+from nsp_bert.corpus import learn_vocabulary, load_source
+from nsp_bert.errors import UserError
+from nsp_bert.sentence_pairs import Batch, PairSampler, SpecialIds, Split, split_documents
+from nsp_bert.trainer import METRICS, Optimization, Schedule, Trainer
+from utils import load_tokenizer
+
+PUNCTUATION = "，。！？；：、…,.!?;:"
+EVALUATION_BATCHES = 16
+
+
+class SourceMix(BaseModel):
+    """What a `--mix` file says of one text file: its share of the pairs, what ends a document, whether NSP may use it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    share: float | int
+    documents: str = "blank-line"
+    nsp: bool = True
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    data = parser.add_argument_group("data")
+    data.add_argument("--text", type=Path, nargs="+", required=True, metavar="FILE", help="UTF-8 text, .xz, .gz or plain")
+    data.add_argument("--mix", type=Path, metavar="YAML", help="share, document end and NSP use of each text file")
+    data.add_argument("--output", type=Path, required=True, metavar="DIR", help="checkpoint, curve and training state")
+    data.add_argument("--cache", type=Path, metavar="DIR", help="indexed text; default OUTPUT/cache")
+    data.add_argument("--vocab", type=Path, metavar="FILE", help="vocab.txt; default: learned from the text")
+    data.add_argument("--vocab-size", type=int, default=8000, help="size of a learned vocabulary (default 8000)")
+    data.add_argument("--held-out", type=float, default=0.005, help="share of documents kept for evaluation (0.005)")
+    model = parser.add_argument_group("model")
+    model.add_argument("--init-checkpoint", type=Path, metavar="DIR", help="continue from this checkpoint (both heads)")
+    model.add_argument("--layers", type=int, default=4)
+    model.add_argument("--hidden", type=int, default=256)
+    model.add_argument("--heads", type=int, help="attention heads; default hidden / 64")
+    model.add_argument("--intermediate", type=int, help="feed-forward width; default 4 x hidden")
+    model.add_argument("--activation", default="gelu", choices=("gelu", "relu"))
+    model.add_argument("--max-position", type=int, default=256)
+    model.add_argument("--dropout", type=float, default=0.1)
+    pairs = parser.add_argument_group("pairs and masks")
+    pairs.add_argument(
+        "--lengths",
+        type=parse_lengths,
+        default="32:0.4,64:0.35,128:0.2,256:0.05",
+        help="tokens of a pair with the share of batches that long (default %(default)s)",
+    )
+    pairs.add_argument("--batch-tokens", type=int, default=8192, help="tokens of a batch (8192)")
+    pairs.add_argument("--same-source", type=float, default=0.8, help="share of false pairs within one source (0.8)")
+    pairs.add_argument("--masking", choices=("whole-word", "token"), default="whole-word")
+    training = parser.add_argument_group("training")
+    training.add_argument("--learning-rate", type=float, default=1e-3)
+    training.add_argument("--warmup-steps", type=int, default=500)
+    training.add_argument("--decay-steps", type=int, help="linear decay over the last steps; default: all after warm-up")
+    training.add_argument("--max-steps", type=int, default=10000)
+    training.add_argument("--max-minutes", type=float, help="stop after this time; the same command continues")
+    training.add_argument("--weight-decay", type=float, default=0.01)
+    training.add_argument("--clip-norm", type=float, default=1.0)
+    training.add_argument("--precision", choices=("float32", "bfloat16", "float16"), default="float32")
+    training.add_argument("--evaluate-every", type=int, default=250, metavar="STEPS")
+    training.add_argument("--save-every", type=int, default=250, metavar="STEPS")
+    training.add_argument("--seed", type=int, default=1)
+    return parser.parse_args(arguments)
+
+
+def parse_lengths(text: str) -> dict[int, float]:
+    try:
+        lengths = {int(length): float(share) for length, share in (part.split(":") for part in text.split(","))}
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not LENGTH:SHARE,LENGTH:SHARE") from error
+    if min(lengths) < 8 or min(lengths.values()) <= 0:
+        raise argparse.ArgumentTypeError("a length is at least 8 tokens, a share above 0")
+    return lengths
+
+
+def main(arguments: list[str] | None) -> int:
+    options = parse_arguments(arguments)
+    options.output.mkdir(parents=True, exist_ok=True)
+    vocab_path = prepare_vocabulary(options)
+    vocabulary = load_vocabulary(vocab_path)
+    config = model_config(options, len(vocabulary))
+    training, held_out = load_splits(options, vocab_path)
+    sampler = make_sampler(options, training, vocabulary, options.seed)
+    evaluation = make_sampler(options, held_out, vocabulary, options.seed + 1)
+    trainer = prepare_trainer(options, config)
+    print(
+        f"pre-training {config['num_hidden_layers']} x {config['hidden_size']} ({trainer.parameters / 1e6:.1f} M"
+        f" parameters, {len(vocabulary)} tokens) on {len(training)} text files, step {trainer.step}"
+        f" of {options.max_steps}, {options.precision}"
+    )
+    train(options, trainer, sampler, [evaluation.batch(step) for step in range(EVALUATION_BATCHES)] if held_out else [])
+    trainer.export(options.output / "checkpoint", vocab_path)
+    print(f"checkpoint: {options.output / 'checkpoint'}")
+    return 0
+
+
+def prepare_vocabulary(options: argparse.Namespace) -> Path:
+    """Return the vocabulary's path: given, the initial checkpoint's, or learned once and kept in the output folder."""
+    if options.vocab:
+        return options.vocab
+    if options.init_checkpoint:
+        return options.init_checkpoint / "vocab.txt"
+    path = options.output / "vocab.txt"
+    if not path.exists():
+        tokens = learn_vocabulary(options.text, options.vocab_size)
+        unfinished = path.with_suffix(".unfinished")
+        unfinished.write_text("\n".join(tokens) + "\n", encoding="utf-8", newline="\n")
+        unfinished.replace(path)
+    return path
+
+
+def model_config(options: argparse.Namespace, vocab_size: int) -> dict[str, Any]:
+    """Return the contents of `bert_config.json`."""
+    if options.init_checkpoint:
+        path = options.init_checkpoint / "bert_config.json"
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: cannot be read ({error})") from error
+    if max(options.lengths) > options.max_position:
+        raise UserError(f"--lengths {max(options.lengths)} exceeds --max-position {options.max_position}")
+    return {
+        "attention_probs_dropout_prob": options.dropout,
+        "hidden_act": options.activation,
+        "hidden_dropout_prob": options.dropout,
+        "hidden_size": options.hidden,
+        "initializer_range": 0.02,
+        "intermediate_size": options.intermediate or 4 * options.hidden,
+        "max_position_embeddings": options.max_position,
+        "num_attention_heads": options.heads or max(options.hidden // 64, 1),
+        "num_hidden_layers": options.layers,
+        "type_vocab_size": 2,
+        "vocab_size": vocab_size,
+    }
+
+
+def load_mix(path: Path | None, texts: list[Path]) -> dict[str, SourceMix]:
+    """Return what the mix file says of each text, by file name. Raises UserError for unknown keys and missing files."""
+    if path is None:
+        return {text.name: SourceMix(share=text.stat().st_size) for text in texts}
+    try:
+        mix = {name: SourceMix(**entry) for name, entry in yaml.safe_load(path.read_text(encoding="utf-8")).items()}
+    except (OSError, yaml.YAMLError, ValidationError, AttributeError, TypeError) as error:
+        raise UserError(f"{path}: {' '.join(str(error).split())}") from error
+    unlisted = [text.name for text in texts if text.name not in mix]
+    if unlisted:
+        raise UserError(f"{path}: says nothing of {', '.join(unlisted)}; give each a share")
+    return mix
+
+
+def load_splits(options: argparse.Namespace, vocab_path: Path) -> tuple[list[Split], list[Split]]:
+    """Return the training and the held-out side of every text file."""
+    mix = load_mix(options.mix, options.text)
+    training, held_out = [], []
+    for path in options.text:
+        entry = mix[path.name]
+        source = load_source(
+            path,
+            vocab_path,
+            options.cache or options.output / "cache",
+            load_tokenizer,
+            line_documents=entry.documents == "line",
+        )
+        for splits, boundaries in zip(
+            (training, held_out), split_documents(source, options.held_out, options.seed), strict=True
+        ):
+            if len(boundaries):
+                splits.append(Split(source, boundaries, entry.share, entry.nsp))
+    return training, held_out
+
+
+def make_sampler(
+    options: argparse.Namespace, splits: list[Split], vocabulary: dict[str, int], seed: int
+) -> PairSampler:
+    special = SpecialIds(
+        pad=vocabulary["[PAD]"],
+        cls=vocabulary["[CLS]"],
+        sep=vocabulary["[SEP]"],
+        mask=vocabulary["[MASK]"],
+        vocab_size=len(vocabulary),
+        punctuation=tuple(vocabulary[mark] for mark in PUNCTUATION if mark in vocabulary),
+    )
+    return PairSampler(
+        splits=splits,
+        special=special,
+        batch_tokens=options.batch_tokens,
+        lengths=options.lengths,
+        same_source_share=options.same_source,
+        whole_word=options.masking == "whole-word",
+        seed=seed,
+    )
+
+
+def prepare_trainer(options: argparse.Namespace, config: dict[str, Any]) -> Trainer:
+    """Return the trainer, continued from the output folder's state if there is one."""
+    optimization = Optimization(weight_decay=options.weight_decay, clip_norm=options.clip_norm)
+    trainer = Trainer(config, optimization, options.precision, options.seed)
+    if (options.output / "state").exists():
+        trainer.restore_state(options.output / "state", run_settings(options))
+    elif options.init_checkpoint:
+        trainer.load_weights(str(options.init_checkpoint / "bert_model.ckpt"))
+    return trainer
+
+
+def run_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """What must be the same for a run to be resumed: everything but where it stops and how often it reports."""
+    free = ("max_steps", "max_minutes", "decay_steps", "evaluate_every", "save_every", "cache", "output")
+    return {key: str(value) for key, value in vars(options).items() if key not in free}
+
+
+def train(options: argparse.Namespace, trainer: Trainer, sampler: PairSampler, evaluation: list[Batch]) -> None:
+    """Train to `--max-steps` or `--max-minutes`, saving state and curve on the way and on Ctrl-C."""
+    decay_steps = options.decay_steps or max(options.max_steps - options.warmup_steps, 1)
+    schedule = Schedule(options.learning_rate, options.warmup_steps, decay_steps, options.max_steps)
+    deadline = time.monotonic() + 60 * options.max_minutes if options.max_minutes else float("inf")
+    curve = Curve(options.output, trainer.step)
+    window: list[Any] = []
+    started, tokens = time.monotonic(), 0
+    batches = prefetch(sampler, trainer.step, options.max_steps)
+    try:
+        with tqdm(total=options.max_steps, initial=trainer.step, unit=" steps", dynamic_ncols=True) as bar:
+            for batch in batches:
+                window.append(trainer.train(batch, schedule.learning_rate(trainer.step)))
+                tokens += batch.token_ids.size
+                bar.update()
+                last = trainer.step == options.max_steps or time.monotonic() > deadline
+                if last or trainer.step % options.evaluate_every == 0:
+                    means = dict(zip(METRICS, np.mean([row.numpy() for row in window], axis=0).tolist(), strict=True))
+                    rate = tokens / (time.monotonic() - started)
+                    curve.add(trainer.step, schedule.learning_rate(trainer.step - 1), rate, means, trainer.evaluate(evaluation))
+                    bar.write(curve.last_line())
+                    window, started, tokens = [], time.monotonic(), 0
+                if last or trainer.step % options.save_every == 0:
+                    trainer.save_state(options.output / "state", run_settings(options))
+                if last:
+                    break
+    except KeyboardInterrupt:
+        trainer.save_state(options.output / "state", run_settings(options))
+        raise
+    curve.plot()
+
+
+def prefetch(sampler: PairSampler, start: int, end: int, depth: int = 4) -> Iterator[Batch]:
+    """Yield batches `start` … `end` - 1, made in a background thread."""
+    ready: queue.Queue[Batch | BaseException] = queue.Queue(depth)
+
+    def produce() -> None:
+        try:
+            for step in range(start, end):
+                ready.put(sampler.batch(step))
+        except BaseException as error:
+            ready.put(error)
+
+    threading.Thread(target=produce, daemon=True).start()
+    for _ in range(start, end):
+        batch = ready.get()
+        if isinstance(batch, BaseException):
+            raise batch
+        yield batch
+
+
+class Curve:
+    """Loss and accuracy of both heads by step, kept as CSV and drawn as PNG."""
+
+    def __init__(self, folder: Path, step: int):
+        """Continue the curve in `folder` up to `step`: what a killed run wrote beyond its saved state is dropped."""
+        self._path = folder / "curve.csv"
+        self._rows: list[dict[str, Any]] = []
+        if step and self._path.exists():
+            with self._path.open(encoding="utf-8", newline="") as stream:
+                self._rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= step]
+
+    def add(self, step: int, learning_rate: float, rate: float, training: dict, held_out: dict) -> None:
+        row = {"step": step, "learning_rate": f"{learning_rate:.3g}", "tokens_per_second": round(rate)}
+        row |= {f"train_{key}": f"{value:.4f}" for key, value in training.items()}
+        row |= {f"held_out_{key}": f"{value:.4f}" for key, value in held_out.items()}
+        self._rows.append(row)
+        with self._path.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, fieldnames=list(row))
+            writer.writeheader()
+            writer.writerows(self._rows)
+
+    def last_line(self) -> str:
+        return "  ".join(f"{key} {value}" for key, value in self._rows[-1].items())
+
+    def plot(self) -> None:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+
+        figure, axes = pyplot.subplots(2, 2, figsize=(10, 7), sharex=True, layout="constrained")
+        steps = [int(row["step"]) for row in self._rows]
+        for axis, metric in zip(axes.flat, METRICS, strict=True):
+            for side in ("train", "held_out"):
+                if f"{side}_{metric}" in self._rows[-1]:
+                    axis.plot(steps, [float(row[f"{side}_{metric}"]) for row in self._rows], label=side.replace("_", " "))
+            axis.set_title(metric.replace("_", " "))
+            axis.grid(alpha=0.3)
+        axes[0][0].legend()
+        for axis in axes[1]:
+            axis.set_xlabel("step")
+        figure.savefig(self._path.with_suffix(".png"), dpi=120)
+        pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    run_main(main)
