@@ -67,6 +67,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     model.add_argument("--activation", default="gelu", choices=("gelu", "relu"))
     model.add_argument("--max-position", type=int, default=256)
     model.add_argument("--dropout", type=float, default=0.1)
+    model.add_argument("--initializer-range", type=float, default=0.02, help="deviation of the first weights (0.02)")
     pairs = parser.add_argument_group("pairs and masks")
     pairs.add_argument(
         "--lengths",
@@ -153,7 +154,7 @@ def model_config(options: argparse.Namespace, vocab_size: int) -> dict[str, Any]
         "hidden_act": options.activation,
         "hidden_dropout_prob": options.dropout,
         "hidden_size": options.hidden,
-        "initializer_range": 0.02,
+        "initializer_range": options.initializer_range,
         "intermediate_size": options.intermediate or 4 * options.hidden,
         "max_position_embeddings": options.max_position,
         "num_attention_heads": options.heads or max(options.hidden // 64, 1),
@@ -233,7 +234,9 @@ def prepare_trainer(options: argparse.Namespace, config: dict[str, Any]) -> Trai
 
 def run_settings(options: argparse.Namespace) -> dict[str, Any]:
     """What must be the same for a run to be resumed: everything but where it stops and how often it reports."""
-    free = ("max_steps", "max_minutes", "decay_steps", "evaluate_every", "save_every", "cache", "output")
+    free = (
+        "lengths", "max_steps", "max_minutes", "decay_steps", "evaluate_every", "save_every", "cache", "output",
+    )
     return {key: str(value) for key, value in vars(options).items() if key not in free}
 
 

@@ -150,7 +150,7 @@ def read_shapes(prefix: Path) -> dict[str, list[int]]:
     tf = import_tensorflow()
     try:
         return tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except (tf.errors.OpError, ValueError, LookupError, RuntimeError) as error:
         raise UserError(f"{prefix}: not a readable TensorFlow checkpoint ({_first_line(error)}); fetch it again") from error
 
 

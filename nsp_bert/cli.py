@@ -89,10 +89,10 @@ def open_model(options: argparse.Namespace) -> Checkpoint:
     return checkpoint
 
 
-def run_main(main: Callable[[list[str] | None], int]) -> None:
+def run_main(main: Callable[[list[str] | None], int], arguments: list[str] | None = None) -> None:
     """Run a script's `main` and exit: 2 and one line for an error that the user can mend, 130 for Ctrl-C."""
     try:
-        status = main(None)
+        status = main(arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         status = 2

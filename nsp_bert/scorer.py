@@ -1,4 +1,4 @@
-"""Encoded pairs -> IsNext log-odds, with the NSP head of a bert4keras model (paper, section 3; issue of ties below).
+"""Encoded pairs -> IsNext log-odds, with the NSP head of a bert4keras model (paper, section 3).
 
 The score of a pair is logit(IsNext) - logit(NotNext) in float32. It ranks pairs exactly as the paper's IsNext
 probability does, but it never saturates into ties.
@@ -118,7 +118,7 @@ def build_scoring_bert(checkpoint: Checkpoint) -> Any:
         bert.build()
     try:
         bert.load_weights_from_checkpoint(str(checkpoint.prefix))
-    except (import_tensorflow().errors.OpError, ValueError) as error:
+    except (import_tensorflow().errors.OpError, ValueError, LookupError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise UserError(f"{checkpoint.prefix}: weights cannot be loaded ({reason}); fetch the checkpoint again") from error
     return bert

@@ -108,9 +108,14 @@ def _same_document(one: Segments, other: Segments) -> np.ndarray:
 
 
 def _segment_lengths(rng: np.random.Generator, count: int, room: int) -> tuple[np.ndarray, np.ndarray]:
-    """One segment is short (log-uniform from 2 tokens to half of the room), the other takes what is left."""
-    short = np.exp(rng.uniform(np.log(SHORTEST_SEGMENT), np.log(room / 2 + 1), count)).astype(np.int64)
-    short = np.clip(short, SHORTEST_SEGMENT, room // 2)
+    """One segment is short, the other takes what is left of the room.
+
+    Half of the pairs are balanced (the short side has a quarter to a half of the room), half are prompt-like (it is
+    log-uniform from 2 tokens up).
+    """
+    balanced = rng.uniform(room / 4, room / 2, count)
+    prompt_like = np.exp(rng.uniform(np.log(SHORTEST_SEGMENT), np.log(room / 2), count))
+    short = np.where(rng.random(count) < 0.5, balanced, prompt_like).astype(np.int64)
     first_is_short = rng.random(count) < 0.5
     return np.where(first_is_short, short, room - short), np.where(first_is_short, room - short, short)
 
@@ -238,7 +243,7 @@ class PairSampler:
 def choose_masked(
     maskable: np.ndarray, word_starts: np.ndarray, share: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return bool (B, T): words in random order, whole, as long as they fit into `share` of a row's tokens (1 at least).
+    """Return bool (B, T): whole words in random order, `share` of a row's tokens on average, one word at least.
 
     `maskable` and `word_starts` are bool (B, T); a word runs from its start to the next start.
     """
@@ -250,11 +255,12 @@ def choose_masked(
     ranked = np.take_along_axis(priority, order, axis=1)
     last_of_word = np.ones((rows, length), bool)
     last_of_word[:, :-1] = ranked[:, 1:] != ranked[:, :-1]
-    ends = np.where(last_of_word, np.arange(length), length)
-    word_end = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
-    budget = np.maximum(np.floor(maskable.sum(axis=1, keepdims=True) * share), 1)
-    first_word_end = word_end[:, :1]
-    fits = (word_end < budget) | (word_end == first_word_end) & (budget == 1)
+    places = np.arange(length)
+    ends = np.minimum.accumulate(np.where(last_of_word, places, length)[:, ::-1], axis=1)[:, ::-1]
+    starts = np.maximum.accumulate(np.where(np.roll(last_of_word, 1, axis=1), places, 0), axis=1)
+    budget = np.floor(maskable.sum(axis=1, keepdims=True) * share + rng.random((rows, 1)))
+    fits = starts + ends + 1 < 2 * np.maximum(budget, 1)  # the word's middle lies within the budget
+    fits |= starts == 0
     chosen = np.zeros((rows, length), bool)
     np.put_along_axis(chosen, order, fits & (ranked < 2.0), axis=1)
     return chosen

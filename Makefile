@@ -1,0 +1,47 @@
+# make run    set up, then classify the bundled sample with the bundled model
+# make test   set up, then run the tests
+# make check  set up, then lint and type-check
+# GPU=1 adds the CUDA libraries for an NVIDIA card (Linux); PYTHON=python3.12 picks another interpreter.
+
+PYTHON ?= python3
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps
+LOCK := requirements.txt $(if $(GPU),requirements-gpu.txt)
+
+.PHONY: run test check install lock clean
+
+run: $(VENV)/installed
+	$(VENV)/bin/python nsp_bert_classification.py
+
+test: $(VENV)/installed-dev
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/installed-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+install: $(VENV)/installed
+
+$(VENV)/installed: requirements.txt $(if $(GPU),requirements-gpu.txt)
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 13) or sys.exit("error: Python %d.%d found, 3.10 to 3.13 needed; try make PYTHON=python3.12" % v)'
+	@echo "setting up $(VENV) (downloads about 700 MB once)"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) $(foreach file,$(LOCK),-r $(file))
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
+	$(PIP) -r requirements-dev.txt
+	@touch $@
+
+lock:  # needs uv; Python 3.10 to 3.13, every platform
+	uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate --override overrides.txt requirements.in -o requirements.lock
+	{ echo '# Complete lock. Install it with: pip install --no-deps -r requirements.txt'; \
+	  echo '# (A plain install stops: bert4keras asks for a Keras older than TensorFlow 2 allows. It does not need it.)'; \
+	  cat requirements.lock; } > requirements.txt
+	rm requirements.lock
+	uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate -c requirements.txt requirements-dev.in -o requirements-dev.txt
+	uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate -c requirements.txt requirements-gpu.in | grep '^nvidia-' > requirements-gpu.txt
+
+clean:
+	rm -rf $(VENV)

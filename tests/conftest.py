@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import random_checkpoint
+
+from nsp_bert.cli import run_main
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE = ROOT / "datasets" / "sample"
+
+
+@pytest.fixture(scope="session")
+def checkpoint_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random checkpoint with both heads."""
+    return random_checkpoint.random_checkpoint(tmp_path_factory.mktemp("models") / "random")
+
+
+@pytest.fixture
+def expect_error(capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a script's main in place; assert exit status 2 and a single line without traceback; return the line."""
+
+    def run(main: Callable, *arguments: object) -> str:
+        with pytest.raises(SystemExit) as stopped:
+            run_main(main, [str(argument) for argument in arguments])
+        captured = capfd.readouterr()
+        assert stopped.value.code == 2
+        lines = [line for line in captured.err.splitlines() if line.strip()]
+        assert len(lines) == 1
+        assert lines[0].startswith("error: ")
+        assert "Traceback" not in captured.err + captured.out
+        return lines[0]
+
+    return run
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """A writable data folder with one small real-format file."""
+    rows = [{"id": index, "sentence": f"第{index}件东西", "label": "Positive"} for index in range(3)]
+    write_rows(tmp_path / "data" / "eprstmt" / "test_public.json", rows)
+    return tmp_path / "data"
+
+
+def write_rows(path: Path, rows: list[dict]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+@pytest.fixture
+def fewclue_dir() -> Path:
+    """The real FewCLUE files, where the variable FEWCLUE_DIR names them."""
+    folder = os.environ.get("FEWCLUE_DIR")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("FEWCLUE_DIR does not name a folder with the real FewCLUE files")
+    return Path(folder)
