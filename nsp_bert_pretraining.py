@@ -29,6 +29,7 @@ from tqdm import tqdm
 from nsp_bert.checkpoint import load_vocabulary
 from nsp_bert.cli import run_main
 from nsp_bert.corpus import learn_vocabulary, load_source
+from nsp_bert.embeddings import cooccurrence_embeddings
 from nsp_bert.errors import UserError
 from nsp_bert.sentence_pairs import Batch, PairSampler, SpecialIds, Split, split_documents
 from nsp_bert.trainer import METRICS, Optimization, Schedule, Trainer
@@ -68,6 +69,12 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     model.add_argument("--max-position", type=int, default=256)
     model.add_argument("--dropout", type=float, default=0.1)
     model.add_argument("--initializer-range", type=float, default=0.02, help="deviation of the first weights (0.02)")
+    model.add_argument(
+        "--embeddings",
+        choices=("random", "cooccurrence"),
+        default="random",
+        help="what token embeddings start from; cooccurrence factorises which tokens stand near each other",
+    )
     pairs = parser.add_argument_group("pairs and masks")
     pairs.add_argument(
         "--lengths",
@@ -85,6 +92,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     training.add_argument("--max-steps", type=int, default=10000)
     training.add_argument("--max-minutes", type=float, help="stop after this time; the same command continues")
     training.add_argument("--weight-decay", type=float, default=0.01)
+    training.add_argument("--nsp-weight", type=float, default=1.0, help="of the NSP loss beside the MLM loss (1)")
     training.add_argument("--clip-norm", type=float, default=1.0)
     training.add_argument("--precision", choices=("float32", "bfloat16", "float16"), default="float32")
     training.add_argument("--evaluate-every", type=int, default=250, metavar="STEPS")
@@ -112,7 +120,7 @@ def main(arguments: list[str] | None) -> int:
     training, held_out = load_splits(options, vocab_path)
     sampler = make_sampler(options, training, vocabulary, options.seed)
     evaluation = make_sampler(options, held_out, vocabulary, options.seed + 1)
-    trainer = prepare_trainer(options, config)
+    trainer = prepare_trainer(options, config, training)
     print(
         f"pre-training {config['num_hidden_layers']} x {config['hidden_size']} ({trainer.parameters / 1e6:.1f} M"
         f" parameters, {len(vocabulary)} tokens) on {len(training)} text files, step {trainer.step}"
@@ -221,14 +229,17 @@ def make_sampler(
     )
 
 
-def prepare_trainer(options: argparse.Namespace, config: dict[str, Any]) -> Trainer:
+def prepare_trainer(options: argparse.Namespace, config: dict[str, Any], training: list[Split]) -> Trainer:
     """Return the trainer, continued from the output folder's state if there is one."""
-    optimization = Optimization(weight_decay=options.weight_decay, clip_norm=options.clip_norm)
+    optimization = Optimization(options.weight_decay, options.clip_norm, nsp_weight=options.nsp_weight)
     trainer = Trainer(config, optimization, options.precision, options.seed)
     if (options.output / "state").exists():
         trainer.restore_state(options.output / "state", run_settings(options))
     elif options.init_checkpoint:
         trainer.load_weights(str(options.init_checkpoint / "bert_model.ckpt"))
+    elif options.embeddings == "cooccurrence":
+        shape = config["vocab_size"], config["hidden_size"]
+        trainer.set_token_embeddings(cooccurrence_embeddings(training, *shape, options.seed))
     return trainer
 
 

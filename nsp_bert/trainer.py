@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,13 +37,14 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Optimization:
-    """Settings of AdamW (Loshchilov and Hutter 2019) and of the gradient's clipping."""
+    """Settings of AdamW (Loshchilov and Hutter 2019), of the gradient's clipping and of the loss: MLM + weight x NSP."""
 
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     beta_1: float = 0.9
     beta_2: float = 0.98
-    epsilon: float = 1e-6
+    epsilon: float = 1e-8
+    nsp_weight: float = 1.0
 
 
 class Trainer:
@@ -53,12 +53,16 @@ class Trainer:
     def __init__(self, config: dict[str, Any], optimization: Optimization, precision: str, seed: int):
         """Build the model of a `bert_config.json`; `precision` is float32, bfloat16 or float16."""
         tf = self._tf = import_tensorflow()
+        from nsp_bert.pretraining_model import build_bert
+
         tf.keras.utils.set_random_seed(seed)
         policy = "float32" if precision == "float32" else f"mixed_{precision}"
         tf.keras.mixed_precision.set_global_policy(policy)
         self.config = config
         self._clip_norm = optimization.clip_norm
-        self._bert = build_bert(config)
+        self._nsp_weight = optimization.nsp_weight
+        self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._bert = build_bert(config, self._step, seed)
         layers = self._bert.layers
         last = f"Transformer-{config['num_hidden_layers'] - 1}-FeedForward-Norm"
         outputs = [layers[last].output, layers["Pooler-Dense"].output]
@@ -76,18 +80,32 @@ class Trainer:
         self._variables = self._bert.model.trainable_variables
         self._initialize(seed)
         self._optimizer.build(self._variables)
-        self._step = tf.Variable(0, dtype=tf.int64)
         self._state = tf.train.Checkpoint(model=self._bert.model, optimizer=self._optimizer, step=self._step)
         self._train = tf.function(self._train_step, reduce_retracing=False)
         self._evaluate = tf.function(self._metrics)
 
     def _initialize(self, seed: int) -> None:
-        """Draw every matrix anew: bert4keras shares one initialiser among a layer's matrices, which makes them equal."""
+        """Draw every matrix anew, so that attention starts out meaningful instead of uniform.
+
+        Queries and keys start equal (attention begins as similarity), positions start as sinusoids (Vaswani et al.
+        2017; neighbours begin near): both shorten the plateau before attention is learned. bert4keras by itself gives
+        all matrices of a layer the same values.
+        """
+        stddev = self.config["initializer_range"]
         for index, variable in enumerate(self._variables):
             if len(variable.shape) > 1:
-                stddev = self.config.get("initializer_range", 0.02)
-                draw = self._tf.random.stateless_truncated_normal(variable.shape, [seed, index], stddev=stddev)
-                variable.assign(draw)
+                variable.assign(self._tf.random.stateless_truncated_normal(variable.shape, [seed, index], stddev=stddev))
+        positions = self._bert.layers["Embedding-Position"].embeddings
+        positions.assign(sinusoids(*positions.shape) * stddev)
+        for name, layer in self._bert.layers.items():
+            if name.endswith("MultiHeadSelfAttention"):
+                layer.k_dense.kernel.assign(layer.q_dense.kernel)
+
+    def set_token_embeddings(self, vectors: np.ndarray) -> None:
+        """Start from given token embeddings float32 (vocabulary, hidden) of mean square 1; zero rows stay random."""
+        table = self._bert.layers["Embedding-Token"].embeddings
+        scaled = vectors * self.config["initializer_range"]
+        table.assign(np.where(np.any(vectors, axis=1, keepdims=True), scaled, table.numpy()))
 
     @property
     def step(self) -> int:
@@ -116,7 +134,7 @@ class Trainer:
         tf = self._tf
         with tf.GradientTape() as tape:
             metrics = self._metrics(*batch, training=True)
-            loss = metrics[0] + metrics[2]
+            loss = metrics[0] + self._nsp_weight * metrics[2]
             scaled = self._optimizer.get_scaled_loss(loss) if self._scales_loss else loss
         gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(scaled, self._variables)]
         if self._scales_loss:
@@ -192,24 +210,11 @@ class Trainer:
         replace_folder(unfinished, folder)
 
 
-def build_bert(config: dict[str, Any]) -> Any:
-    """Return bert4keras' BERT with pooler, NSP and MLM heads for the contents of a `bert_config.json`."""
-    import_tensorflow()
-    from bert4keras.models import BERT
-
-    bert = BERT(
-        **config,
-        max_position=config["max_position_embeddings"],
-        segment_vocab_size=config.get("type_vocab_size", 2),
-        dropout_rate=config["hidden_dropout_prob"],
-        attention_dropout_rate=config["attention_probs_dropout_prob"],
-        with_nsp=True,
-        with_mlm=True,
-    )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The initializer TruncatedNormal is unseeded")
-        bert.build()
-    return bert
+def sinusoids(positions: int, width: int) -> np.ndarray:
+    """Return the sine and cosine table float32 (positions, width) of Vaswani et al. 2017, section 3.5."""
+    rates = 10000.0 ** (-2 * (np.arange(width) // 2) / width)
+    angles = np.arange(positions)[:, None] * rates
+    return np.where(np.arange(width) % 2, np.cos(angles), np.sin(angles)).astype(np.float32)
 
 
 def write_checkpoint(bert: Any, prefix: Path) -> None:
