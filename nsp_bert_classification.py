@@ -168,7 +168,7 @@ def classify_own_texts(options: argparse.Namespace) -> int:
     if not texts:
         raise UserError("no text to classify; give --text TEXT or --input FILE (one text a line, - for standard input)")
     template = parse_template(options.template or "{}")
-    position = options.prompt_position or "prefix"
+    position: Position = options.prompt_position or "prefix"
     if options.output:
         prepare_output(options.output.parent)
     checkpoint = open_model(options)

@@ -40,7 +40,7 @@ EVALUATION_BATCHES = 16
 
 
 class SourceMix(BaseModel):
-    """What a `--mix` file says of one text file: its share of the pairs, what ends a document, whether NSP may use it."""
+    """What a `--mix` file says of a text file: share of the pairs, what ends a document, whether NSP may use it."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -52,7 +52,9 @@ class SourceMix(BaseModel):
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     data = parser.add_argument_group("data")
-    data.add_argument("--text", type=Path, nargs="+", required=True, metavar="FILE", help="UTF-8 text, .xz, .gz or plain")
+    data.add_argument(
+        "--text", type=Path, nargs="+", required=True, metavar="FILE", help="UTF-8 text, .xz, .gz or plain"
+    )
     data.add_argument("--mix", type=Path, metavar="YAML", help="share, document end and NSP use of each text file")
     data.add_argument("--output", type=Path, required=True, metavar="DIR", help="checkpoint, curve and training state")
     data.add_argument("--cache", type=Path, metavar="DIR", help="indexed text; default OUTPUT/cache")
@@ -88,7 +90,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     training = parser.add_argument_group("training")
     training.add_argument("--learning-rate", type=float, default=1e-3)
     training.add_argument("--warmup-steps", type=int, default=500)
-    training.add_argument("--decay-steps", type=int, help="linear decay over the last steps; default: all after warm-up")
+    training.add_argument(
+        "--decay-steps", type=int, help="linear decay over the last steps; default: all after warm-up"
+    )
     training.add_argument("--max-steps", type=int, default=10000)
     training.add_argument("--max-minutes", type=float, help="stop after this time; the same command continues")
     training.add_argument("--weight-decay", type=float, default=0.01)
@@ -189,7 +193,8 @@ def load_mix(path: Path | None, texts: list[Path]) -> dict[str, SourceMix]:
 def load_splits(options: argparse.Namespace, vocab_path: Path) -> tuple[list[Split], list[Split]]:
     """Return the training and the held-out side of every text file."""
     mix = load_mix(options.mix, options.text)
-    training, held_out = [], []
+    training: list[Split] = []
+    held_out: list[Split] = []
     for path in options.text:
         entry = mix[path.name]
         source = load_source(
@@ -246,7 +251,14 @@ def prepare_trainer(options: argparse.Namespace, config: dict[str, Any], trainin
 def run_settings(options: argparse.Namespace) -> dict[str, Any]:
     """What must be the same for a run to be resumed: everything but where it stops and how often it reports."""
     free = (
-        "lengths", "max_steps", "max_minutes", "decay_steps", "evaluate_every", "save_every", "cache", "output",
+        "lengths",
+        "max_steps",
+        "max_minutes",
+        "decay_steps",
+        "evaluate_every",
+        "save_every",
+        "cache",
+        "output",
     )
     return {key: str(value) for key, value in vars(options).items() if key not in free}
 
@@ -270,7 +282,13 @@ def train(options: argparse.Namespace, trainer: Trainer, sampler: PairSampler, e
                 if last or trainer.step % options.evaluate_every == 0:
                     means = dict(zip(METRICS, np.mean([row.numpy() for row in window], axis=0).tolist(), strict=True))
                     rate = tokens / (time.monotonic() - started)
-                    curve.add(trainer.step, schedule.learning_rate(trainer.step - 1), rate, means, trainer.evaluate(evaluation))
+                    curve.add(
+                        trainer.step,
+                        schedule.learning_rate(trainer.step - 1),
+                        rate,
+                        means,
+                        trainer.evaluate(evaluation),
+                    )
                     bar.write(curve.last_line())
                     window, started, tokens = [], time.monotonic(), 0
                 if last or trainer.step % options.save_every == 0:
@@ -337,7 +355,9 @@ class Curve:
         for axis, metric in zip(axes.flat, METRICS, strict=True):
             for side in ("train", "held_out"):
                 if f"{side}_{metric}" in self._rows[-1]:
-                    axis.plot(steps, [float(row[f"{side}_{metric}"]) for row in self._rows], label=side.replace("_", " "))
+                    axis.plot(
+                        steps, [float(row[f"{side}_{metric}"]) for row in self._rows], label=side.replace("_", " ")
+                    )
             axis.set_title(metric.replace("_", " "))
             axis.grid(alpha=0.3)
         axes[0][0].legend()

@@ -22,6 +22,7 @@ from nsp_bert.errors import UserError
 from nsp_bert.scorer import EncodedPair
 
 DATASETS = Path(__file__).resolve().parent / "datasets"
+SPECIALS_PER_PAIR = 3  # [CLS], [SEP], [SEP]
 SAMPLE_DIR = DATASETS / "sample"
 DEFAULT_DATA_DIR = DATASETS / "fewclue"
 
@@ -262,12 +263,13 @@ class PairEncoder:
 
     def _kept_lengths(self, parts: list[Part]) -> list[int]:
         lengths = [len(part.token_ids) for part in parts]
-        surplus = sum(lengths) + 3 - self.max_length
+        surplus = sum(lengths) + SPECIALS_PER_PAIR - self.max_length
         flexible = [index for index, part in enumerate(parts) if part.cut]
-        if surplus > sum(lengths[index] for index in flexible):
+        protected = sum(lengths) + SPECIALS_PER_PAIR - sum(lengths[index] for index in flexible)
+        if protected > self.max_length:
             raise UserError(
-                f"the prompt alone takes {sum(lengths) + 3 - sum(lengths[index] for index in flexible)} tokens, more than"
-                f" --max-length {self.max_length}; shorten the template or raise it"
+                f"the prompt alone takes {protected} tokens, more than --max-length {self.max_length};"
+                " shorten the template or raise it"
             )
         while surplus > 0:
             longest = max(flexible, key=lambda index: lengths[index])

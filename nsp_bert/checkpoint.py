@@ -151,7 +151,9 @@ def read_shapes(prefix: Path) -> dict[str, list[int]]:
     try:
         return tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
     except (tf.errors.OpError, ValueError, LookupError, RuntimeError) as error:
-        raise UserError(f"{prefix}: not a readable TensorFlow checkpoint ({_first_line(error)}); fetch it again") from error
+        raise UserError(
+            f"{prefix}: not a readable TensorFlow checkpoint ({_first_line(error)}); fetch it again"
+        ) from error
 
 
 def check_sizes(folder: Path, config: dict[str, Any], vocab_lines: int, shapes: dict[str, list[int]]) -> None:
@@ -171,7 +173,8 @@ def check_sizes(folder: Path, config: dict[str, Any], vocab_lines: int, shapes: 
     ):
         if config[key] != found:
             raise UserError(
-                f"{folder}: bert_config.json says {key} {config[key]}, the weights {found}; take the files of one checkpoint"
+                f"{folder}: bert_config.json says {key} {config[key]}, the weights {found};"
+                " take the files of one checkpoint"
             )
 
 

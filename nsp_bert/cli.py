@@ -55,7 +55,9 @@ def make_parser(description: str, datasets: list[str], default_data_dir: Path) -
         metavar="NAME_OR_DIR",
         help="a name in models/cards.yaml or a folder with bert_config.json, vocab.txt, *.ckpt.* (%(default)s)",
     )
-    model.add_argument("--max-length", type=positive, default=DEFAULT_MAX_LENGTH, metavar="TOKENS", help="of a pair (%(default)s)")
+    model.add_argument(
+        "--max-length", type=positive, default=DEFAULT_MAX_LENGTH, metavar="TOKENS", help="of a pair (%(default)s)"
+    )
     model.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the arithmetic (%(default)s)")
     model.add_argument(
         "--batch-tokens",

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -58,7 +58,7 @@ class Source:
 
 def read_lines(path: Path) -> Iterator[str]:
     """Yield the lines of a plain, .xz or .gz UTF-8 file, stripped. Raises UserError naming file and line."""
-    openers: dict[str, Callable[..., IO[bytes]]] = {".xz": lzma.open, ".gz": gzip.open}
+    openers: dict[str, Callable[..., Any]] = {".xz": lzma.open, ".gz": gzip.open}
     number = 0
     try:
         with openers.get(path.suffix, open)(path, "rb") as stream:
@@ -139,7 +139,7 @@ def load_source(
             raise UserError(f"{path}: holds no text")
         cache_dir.mkdir(parents=True, exist_ok=True)
         unfinished = cache.with_suffix(".tmp.npz")
-        np.savez(unfinished, **arrays)
+        np.savez(unfinished, allow_pickle=False, **arrays)
         os.replace(unfinished, cache)
     with np.load(cache, allow_pickle=False) as stored:
         source = Source(name=path.name.split(".")[0], **{key: stored[key] for key in stored.files})

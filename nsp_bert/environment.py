@@ -16,7 +16,9 @@ from types import ModuleType
 
 from nsp_bert.errors import UserError
 
-REMEDY = "set up again with `make install` (or `pip install --no-deps -r requirements.txt` in a new virtual environment)"
+REMEDY = (
+    "set up again with `make install` (or `pip install --no-deps -r requirements.txt` in a new virtual environment)"
+)
 REQUIRED_PACKAGES = {"tensorflow": "tensorflow", "tf_keras": "tf-keras", "bert4keras": "bert4keras"}
 SETTINGS = {
     "TF_KERAS": "1",  # bert4keras: use tf.keras, not the stand-alone Keras 1 API
@@ -39,7 +41,7 @@ def import_tensorflow() -> ModuleType:
         import tensorflow
 
         return tensorflow
-    missing = [name for module, name in REQUIRED_PACKAGES.items() if importlib.util.find_spec(module) is None]
+    missing = [name for module, name in REQUIRED_PACKAGES.items() if not _installed(module)]
     if missing:
         raise UserError(f"Python package missing: {', '.join(missing)}; {REMEDY}")
     _apply_settings()
@@ -60,12 +62,21 @@ def import_tensorflow() -> ModuleType:
     return tf
 
 
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ValueError:  # an entry of sys.modules that says: not importable
+        return False
+
+
 def _apply_settings() -> None:
     for name, value in SETTINGS.items():
         if os.environ.get(name, value) != value:
             raise UserError(f"the environment variable {name}={os.environ[name]} stands against bert4keras; unset it")
         if "tensorflow" in sys.modules and name not in os.environ:
-            raise UserError(f"TensorFlow was imported before {name}=1 was set; import nsp_bert first or set it yourself")
+            raise UserError(
+                f"TensorFlow was imported before {name}=1 was set; import nsp_bert first or set it yourself"
+            )
         os.environ[name] = value
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)

@@ -150,7 +150,9 @@ def write_run(run: Run, folder: Path) -> None:
         "settings": run.settings,
         "n": len(run.answers),
         "metrics": {"accuracy": accuracy.value, "accuracy_interval": accuracy.interval} if accuracy else {},
-        "published": {"accuracy": run.published.accuracy / 100, "source": run.published.source} if run.published else None,
+        "published": {"accuracy": run.published.accuracy / 100, "source": run.published.source}
+        if run.published
+        else None,
         "versions": versions(),
         "seconds": round(run.seconds, 3),
         "pairs_per_second": round(_rate(run), 1),

@@ -78,9 +78,7 @@ class Scorer:
         return Scores(values, complete=True)
 
 
-def make_batches(
-    pairs: list[EncodedPair], batch_tokens: int
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def make_batches(pairs: list[EncodedPair], batch_tokens: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield (rows int64 (B,), token_ids int32 (B, T), segment_ids int32 (B, T)), longest pairs first.
 
     B * T stays within `batch_tokens`, one pair at least.
@@ -120,5 +118,7 @@ def build_scoring_bert(checkpoint: Checkpoint) -> Any:
         bert.load_weights_from_checkpoint(str(checkpoint.prefix))
     except (import_tensorflow().errors.OpError, ValueError, LookupError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0][:200]
-        raise UserError(f"{checkpoint.prefix}: weights cannot be loaded ({reason}); fetch the checkpoint again") from error
+        raise UserError(
+            f"{checkpoint.prefix}: weights cannot be loaded ({reason}); fetch the checkpoint again"
+        ) from error
     return bert

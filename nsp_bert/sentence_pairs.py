@@ -240,9 +240,7 @@ class PairSampler:
         )
 
 
-def choose_masked(
-    maskable: np.ndarray, word_starts: np.ndarray, share: float, rng: np.random.Generator
-) -> np.ndarray:
+def choose_masked(maskable: np.ndarray, word_starts: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """Return bool (B, T): whole words in random order, `share` of a row's tokens on average, one word at least.
 
     `maskable` and `word_starts` are bool (B, T); a word runs from its start to the next start.

@@ -37,7 +37,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Optimization:
-    """Settings of AdamW (Loshchilov and Hutter 2019), of the gradient's clipping and of the loss: MLM + weight x NSP."""
+    """Settings of AdamW (Loshchilov and Hutter 2019), of clipping and of the loss: MLM + nsp_weight x NSP."""
 
     weight_decay: float = 0.01
     clip_norm: float = 1.0
@@ -94,7 +94,9 @@ class Trainer:
         stddev = self.config["initializer_range"]
         for index, variable in enumerate(self._variables):
             if len(variable.shape) > 1:
-                variable.assign(self._tf.random.stateless_truncated_normal(variable.shape, [seed, index], stddev=stddev))
+                variable.assign(
+                    self._tf.random.stateless_truncated_normal(variable.shape, [seed, index], stddev=stddev)
+                )
         positions = self._bert.layers["Embedding-Position"].embeddings
         positions.assign(sinusoids(*positions.shape) * stddev)
         for name, layer in self._bert.layers.items():
@@ -120,20 +122,20 @@ class Trainer:
     def train(self, batch: Batch, learning_rate: float) -> Any:
         """Take one step; return the metrics of the batch as a float32 tensor (4,), in the order of METRICS."""
         self._optimizer.learning_rate = learning_rate
-        return self._train(*self._tensors(batch))
+        return self._train(self._tensors(batch))
 
     def evaluate(self, batches: list[Batch]) -> dict[str, float]:
         """Return the mean of each metric over held-out batches, dropout off."""
-        rows = [self._evaluate(*self._tensors(batch)).numpy() for batch in batches]
+        rows = [self._evaluate(self._tensors(batch)).numpy() for batch in batches]
         return dict(zip(METRICS, np.mean(rows, axis=0).tolist(), strict=True))
 
     def _tensors(self, batch: Batch) -> list[Any]:
         return [self._tf.constant(value) for value in vars(batch).values()]
 
-    def _train_step(self, *batch: Any) -> Any:
+    def _train_step(self, batch: list[Any]) -> Any:
         tf = self._tf
         with tf.GradientTape() as tape:
-            metrics = self._metrics(*batch, training=True)
+            metrics = self._metrics(batch, training=True)
             loss = metrics[0] + self._nsp_weight * metrics[2]
             scaled = self._optimizer.get_scaled_loss(loss) if self._scales_loss else loss
         gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(scaled, self._variables)]
@@ -149,17 +151,9 @@ class Trainer:
     def _scales_loss(self) -> bool:
         return hasattr(self._optimizer, "get_scaled_loss")
 
-    def _metrics(
-        self,
-        token_ids: Any,
-        segment_ids: Any,
-        masked_positions: Any,
-        masked_token_ids: Any,
-        masked_weights: Any,
-        nsp_labels: Any,
-        nsp_weights: Any,
-        training: bool = False,
-    ) -> Any:
+    def _metrics(self, batch: list[Any], training: bool = False) -> Any:
+        """Return float32 (4,) in the order of METRICS; `batch` holds the fields of a Batch in their order."""
+        token_ids, segment_ids, masked_positions, masked_token_ids, masked_weights, nsp_labels, nsp_weights = batch
         tf = self._tf
         hidden, pooled = self._encoder([token_ids, segment_ids], training=training)
         masked = tf.gather(tf.reshape(hidden, [-1, self.config["hidden_size"]]), masked_positions)

@@ -81,7 +81,11 @@ def weights(config: dict[str, Any], seed: int = 0, heads: tuple[str, ...] = ("po
 
 
 def write(
-    folder: Path, tensors: dict[str, np.ndarray], config: dict[str, Any], tokens: list[str], name: str = "bert_model.ckpt"
+    folder: Path,
+    tensors: dict[str, np.ndarray],
+    config: dict[str, Any],
+    tokens: list[str],
+    name: str = "bert_model.ckpt",
 ) -> Path:
     """Write a checkpoint folder in the original TensorFlow format and return it."""
     from nsp_bert.environment import import_tensorflow
@@ -100,7 +104,9 @@ def write(
     return folder
 
 
-def random_checkpoint(folder: Path, seed: int = 0, heads: tuple[str, ...] = ("pooler", "MLM", "NSP"), **shape: int) -> Path:
+def random_checkpoint(
+    folder: Path, seed: int = 0, heads: tuple[str, ...] = ("pooler", "MLM", "NSP"), **shape: int
+) -> Path:
     """Write a random checkpoint of a given shape and return its folder."""
     settings = config(**shape)
     return write(folder, weights(settings, seed, heads), settings, vocabulary()[: settings["vocab_size"]])

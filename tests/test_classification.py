@@ -26,7 +26,9 @@ def read_run(folder: Path, stem: str) -> tuple[dict, list[dict]]:
     return summary, [json.loads(line) for line in lines]
 
 
-def test_sample_run_writes_the_contract(checkpoint_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_sample_run_writes_the_contract(
+    checkpoint_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert main(["--model", str(checkpoint_dir), "--dataset", "tnews", "--limit", "9", "--output", str(tmp_path)]) == 0
     out = capfd.readouterr().out
     assert out.startswith("TNEWS test_public (bundled sample): 9 rows x 15 labels = 135 pairs, prefix 这是一则{}新闻")
@@ -80,7 +82,13 @@ def test_own_labels(checkpoint_dir: Path, tmp_path: Path, capfd: pytest.CaptureF
 def test_standard_input(checkpoint_dir: Path) -> None:
     command = [sys.executable, "nsp_bert_classification.py", "--model", str(checkpoint_dir), "--labels", "体育,财经"]
     done = subprocess.run(
-        [*command, "--input", "-"], cwd=ROOT, input="主场取胜\n", capture_output=True, text=True, encoding="utf-8", check=False
+        [*command, "--input", "-"],
+        cwd=ROOT,
+        input="主场取胜\n",
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "主场取胜" in done.stdout
@@ -122,7 +130,7 @@ def test_bad_row(expect_error: ErrorLine, checkpoint_dir: Path, data_dir: Path) 
     for spoiled, named in (
         (b'{"sentence": "a", "label": "great"}\n', "eprstmt/test_public.json:1: unknown label 'great'"),
         (b'{"sentence": \n', "eprstmt/test_public.json:1: broken JSON"),
-        ("{\"sentence\": \"好\"}\n".encode("gb18030"), "eprstmt/test_public.json:1: not UTF-8"),
+        ('{"sentence": "好"}\n'.encode("gb18030"), "eprstmt/test_public.json:1: not UTF-8"),
         (b"", "holds no rows"),
     ):
         path.write_bytes(spoiled)

@@ -107,7 +107,9 @@ def test_continued_pretraining_starts_from_the_checkpoint(text: Path, tmp_path: 
     assert main([*run, "--output", str(tmp_path / "on"), "--max-steps", "2", "--precision", "float16"]) == 0
     moved = read_weights(tmp_path / "on" / "checkpoint")
     assert all(np.isfinite(value).all() for value in moved.values())
-    assert np.abs(moved["cls/seq_relationship/output_weights"] - before["cls/seq_relationship/output_weights"]).max() > 0
+    assert (
+        np.abs(moved["cls/seq_relationship/output_weights"] - before["cls/seq_relationship/output_weights"]).max() > 0
+    )
 
 
 def test_nsp_is_learned_where_it_can_be(tmp_path: Path) -> None:

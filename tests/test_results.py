@@ -3,10 +3,10 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from statistics import NormalDist
 
 import pytest
 from rich.console import Console
-from statistics import NormalDist
 
 from nsp_bert.errors import UserError
 from nsp_bert.results import Accuracy, Answer, Published, Run, find_published, prepare_output, print_table, write_run

@@ -58,7 +58,9 @@ def test_scores_depend_neither_on_batches_nor_on_row_order(checkpoint_dir: Path,
     np.testing.assert_allclose(shuffled, expected[order], atol=1e-4)
 
 
-def test_windows_do_not_change_scores(scorer: Scorer, pairs: list[EncodedPair], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_do_not_change_scores(
+    scorer: Scorer, pairs: list[EncodedPair], monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = scorer.score(pairs, len(pairs)).values
     monkeypatch.setattr("nsp_bert.scorer.WINDOW_PAIRS", 7)
     np.testing.assert_allclose(scorer.score(pairs, len(pairs)).values, expected, atol=1e-4)
@@ -74,7 +76,9 @@ def test_reduced_precision_is_near(
     assert 0 < np.abs(reduced - expected).max() < tolerance
 
 
-def test_ctrl_c_keeps_what_was_scored(scorer: Scorer, pairs: list[EncodedPair], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_keeps_what_was_scored(
+    scorer: Scorer, pairs: list[EncodedPair], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted() -> object:
         yield from pairs[:30]
         raise KeyboardInterrupt

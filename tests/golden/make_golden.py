@@ -50,7 +50,8 @@ def hugging_face_model(config: dict, tensors: dict) -> BertForNextSentencePredic
             name += ".weight"
         state[name] = tensor
     missing, unexpected = model.load_state_dict(state, strict=False)
-    assert not unexpected and set(missing) <= {"bert.embeddings.position_ids"}, (missing, unexpected)
+    assert not unexpected, unexpected
+    assert set(missing) <= {"bert.embeddings.position_ids"}, missing
     return model
 
 
