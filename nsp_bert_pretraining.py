@@ -12,26 +12,23 @@ with the same command, from the last saved step and with the same result as an u
 from __future__ import annotations
 
 import argparse
-import csv
-import json
-import queue
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from tqdm import tqdm
 
-from nsp_bert.checkpoint import load_vocabulary
-from nsp_bert.cli import run_main
+from nsp_bert.checkpoint import Checkpoint, load_vocabulary, open_checkpoint
+from nsp_bert.cli import positive, run_main
 from nsp_bert.corpus import learn_vocabulary, load_source
+from nsp_bert.curve import Curve
 from nsp_bert.embeddings import cooccurrence_embeddings
 from nsp_bert.errors import UserError
-from nsp_bert.sentence_pairs import Batch, PairSampler, SpecialIds, Split, split_documents
+from nsp_bert.results import prepare_output
+from nsp_bert.sentence_pairs import Batch, PairSampler, SpecialIds, Split, prefetch, split_documents
 from nsp_bert.trainer import METRICS, Optimization, Schedule, Trainer
 from utils import load_tokenizer
 
@@ -45,12 +42,14 @@ class SourceMix(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     share: float | int
-    documents: str = "blank-line"
+    documents: Literal["blank-line", "line"] = "blank-line"
     nsp: bool = True
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     data = parser.add_argument_group("data")
     data.add_argument(
         "--text", type=Path, nargs="+", required=True, metavar="FILE", help="UTF-8 text, .xz, .gz or plain"
@@ -62,13 +61,17 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     data.add_argument("--vocab-size", type=int, default=8000, help="size of a learned vocabulary (default 8000)")
     data.add_argument("--held-out", type=float, default=0.005, help="share of documents kept for evaluation (0.005)")
     model = parser.add_argument_group("model")
-    model.add_argument("--init-checkpoint", type=Path, metavar="DIR", help="continue from this checkpoint (both heads)")
-    model.add_argument("--layers", type=int, default=4)
-    model.add_argument("--hidden", type=int, default=256)
-    model.add_argument("--heads", type=int, help="attention heads; default hidden / 64")
-    model.add_argument("--intermediate", type=int, help="feed-forward width; default 4 x hidden")
+    model.add_argument(
+        "--init-checkpoint",
+        metavar="NAME_OR_DIR",
+        help="continue from there; a head that it lacks starts anew",
+    )
+    model.add_argument("--layers", type=positive, default=4)
+    model.add_argument("--hidden", type=positive, default=256)
+    model.add_argument("--heads", type=positive, help="attention heads; default hidden / 64")
+    model.add_argument("--intermediate", type=positive, help="feed-forward width; default 4 x hidden")
     model.add_argument("--activation", default="gelu", choices=("gelu", "relu"))
-    model.add_argument("--max-position", type=int, default=256)
+    model.add_argument("--max-position", type=positive, default=256)
     model.add_argument("--dropout", type=float, default=0.1)
     model.add_argument("--initializer-range", type=float, default=0.02, help="deviation of the first weights (0.02)")
     model.add_argument(
@@ -84,7 +87,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         default="32:0.4,64:0.35,128:0.2,256:0.05",
         help="tokens of a pair with the share of batches that long (default %(default)s)",
     )
-    pairs.add_argument("--batch-tokens", type=int, default=8192, help="tokens of a batch (8192)")
+    pairs.add_argument("--batch-tokens", type=positive, default=8192, help="tokens of a batch (8192)")
     pairs.add_argument("--same-source", type=float, default=0.8, help="share of false pairs within one source (0.8)")
     pairs.add_argument("--masking", choices=("whole-word", "token"), default="whole-word")
     training = parser.add_argument_group("training")
@@ -93,14 +96,14 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     training.add_argument(
         "--decay-steps", type=int, help="linear decay over the last steps; default: all after warm-up"
     )
-    training.add_argument("--max-steps", type=int, default=10000)
+    training.add_argument("--max-steps", type=positive, default=10000)
     training.add_argument("--max-minutes", type=float, help="stop after this time; the same command continues")
     training.add_argument("--weight-decay", type=float, default=0.01)
     training.add_argument("--nsp-weight", type=float, default=1.0, help="of the NSP loss beside the MLM loss (1)")
     training.add_argument("--clip-norm", type=float, default=1.0)
     training.add_argument("--precision", choices=("float32", "bfloat16", "float16"), default="float32")
-    training.add_argument("--evaluate-every", type=int, default=250, metavar="STEPS")
-    training.add_argument("--save-every", type=int, default=250, metavar="STEPS")
+    training.add_argument("--evaluate-every", type=positive, default=250, metavar="STEPS")
+    training.add_argument("--save-every", type=positive, default=250, metavar="STEPS")
     training.add_argument("--seed", type=int, default=1)
     return parser.parse_args(arguments)
 
@@ -117,14 +120,18 @@ def parse_lengths(text: str) -> dict[int, float]:
 
 def main(arguments: list[str] | None) -> int:
     options = parse_arguments(arguments)
-    options.output.mkdir(parents=True, exist_ok=True)
-    vocab_path = prepare_vocabulary(options)
+    prepare_output(options.output)
+    mix = load_mix(options.mix, options.text)
+    initial = open_checkpoint(options.init_checkpoint, needs=("encoder",)) if options.init_checkpoint else None
+    vocab_path = initial.vocab_path if initial else prepare_vocabulary(options)
     vocabulary = load_vocabulary(vocab_path)
-    config = model_config(options, len(vocabulary))
-    training, held_out = load_splits(options, vocab_path)
+    config = initial.config if initial else model_config(options, len(vocabulary))
+    if max(options.lengths) > config["max_position_embeddings"]:
+        raise UserError(f"--lengths {max(options.lengths)} is beyond the {config['max_position_embeddings']} positions")
+    training, held_out = load_splits(options, mix, vocab_path)
     sampler = make_sampler(options, training, vocabulary, options.seed)
     evaluation = make_sampler(options, held_out, vocabulary, options.seed + 1)
-    trainer = prepare_trainer(options, config, training)
+    trainer = prepare_trainer(options, config, initial, training)
     print(
         f"pre-training {config['num_hidden_layers']} x {config['hidden_size']} ({trainer.parameters / 1e6:.1f} M"
         f" parameters, {len(vocabulary)} tokens) on {len(training)} text files, step {trainer.step}"
@@ -137,11 +144,9 @@ def main(arguments: list[str] | None) -> int:
 
 
 def prepare_vocabulary(options: argparse.Namespace) -> Path:
-    """Return the vocabulary's path: given, the initial checkpoint's, or learned once and kept in the output folder."""
+    """Return the vocabulary's path: given, or learned once and kept in the output folder."""
     if options.vocab:
         return options.vocab
-    if options.init_checkpoint:
-        return options.init_checkpoint / "vocab.txt"
     path = options.output / "vocab.txt"
     if not path.exists():
         tokens = learn_vocabulary(options.text, options.vocab_size)
@@ -153,14 +158,6 @@ def prepare_vocabulary(options: argparse.Namespace) -> Path:
 
 def model_config(options: argparse.Namespace, vocab_size: int) -> dict[str, Any]:
     """Return the contents of `bert_config.json`."""
-    if options.init_checkpoint:
-        path = options.init_checkpoint / "bert_config.json"
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path}: cannot be read ({error})") from error
-    if max(options.lengths) > options.max_position:
-        raise UserError(f"--lengths {max(options.lengths)} exceeds --max-position {options.max_position}")
     return {
         "attention_probs_dropout_prob": options.dropout,
         "hidden_act": options.activation,
@@ -178,6 +175,9 @@ def model_config(options: argparse.Namespace, vocab_size: int) -> dict[str, Any]
 
 def load_mix(path: Path | None, texts: list[Path]) -> dict[str, SourceMix]:
     """Return what the mix file says of each text, by file name. Raises UserError for unknown keys and missing files."""
+    missing = [str(text) for text in texts if not text.is_file()]
+    if missing:
+        raise UserError(f"--text: no such file: {', '.join(missing)}")
     if path is None:
         return {text.name: SourceMix(share=text.stat().st_size) for text in texts}
     try:
@@ -190,9 +190,10 @@ def load_mix(path: Path | None, texts: list[Path]) -> dict[str, SourceMix]:
     return mix
 
 
-def load_splits(options: argparse.Namespace, vocab_path: Path) -> tuple[list[Split], list[Split]]:
+def load_splits(
+    options: argparse.Namespace, mix: dict[str, SourceMix], vocab_path: Path
+) -> tuple[list[Split], list[Split]]:
     """Return the training and the held-out side of every text file."""
-    mix = load_mix(options.mix, options.text)
     training: list[Split] = []
     held_out: list[Split] = []
     for path in options.text:
@@ -234,14 +235,18 @@ def make_sampler(
     )
 
 
-def prepare_trainer(options: argparse.Namespace, config: dict[str, Any], training: list[Split]) -> Trainer:
-    """Return the trainer, continued from the output folder's state if there is one."""
+def prepare_trainer(
+    options: argparse.Namespace, config: dict[str, Any], initial: Checkpoint | None, training: list[Split]
+) -> Trainer:
+    """Return the trainer, continued from the output folder's state, from a checkpoint, or new."""
     optimization = Optimization(options.weight_decay, options.clip_norm, nsp_weight=options.nsp_weight)
     trainer = Trainer(config, optimization, options.precision, options.seed)
     if (options.output / "state").exists():
         trainer.restore_state(options.output / "state", run_settings(options))
-    elif options.init_checkpoint:
-        trainer.load_weights(str(options.init_checkpoint / "bert_model.ckpt"))
+    elif initial:
+        trainer.load_weights(initial)
+        new = [head for head in ("pooler", "MLM", "NSP") if head not in initial.heads]
+        print(f"starting from {initial.name}" + (f", its missing {', '.join(new)} head drawn anew" if new else ""))
     elif options.embeddings == "cooccurrence":
         shape = config["vocab_size"], config["hidden_size"]
         trainer.set_token_embeddings(cooccurrence_embeddings(training, *shape, options.seed))
@@ -249,9 +254,10 @@ def prepare_trainer(options: argparse.Namespace, config: dict[str, Any], trainin
 
 
 def run_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """What must be the same for a run to be resumed: everything but where it stops and how often it reports."""
+    """What must be the same for a run to be resumed: all but its stages, its end and its reports."""
     free = (
         "lengths",
+        "masking",
         "max_steps",
         "max_minutes",
         "decay_steps",
@@ -299,72 +305,6 @@ def train(options: argparse.Namespace, trainer: Trainer, sampler: PairSampler, e
         trainer.save_state(options.output / "state", run_settings(options))
         raise
     curve.plot()
-
-
-def prefetch(sampler: PairSampler, start: int, end: int, depth: int = 4) -> Iterator[Batch]:
-    """Yield batches `start` … `end` - 1, made in a background thread."""
-    ready: queue.Queue[Batch | BaseException] = queue.Queue(depth)
-
-    def produce() -> None:
-        try:
-            for step in range(start, end):
-                ready.put(sampler.batch(step))
-        except BaseException as error:
-            ready.put(error)
-
-    threading.Thread(target=produce, daemon=True).start()
-    for _ in range(start, end):
-        batch = ready.get()
-        if isinstance(batch, BaseException):
-            raise batch
-        yield batch
-
-
-class Curve:
-    """Loss and accuracy of both heads by step, kept as CSV and drawn as PNG."""
-
-    def __init__(self, folder: Path, step: int):
-        """Continue the curve in `folder` up to `step`: what a killed run wrote beyond its saved state is dropped."""
-        self._path = folder / "curve.csv"
-        self._rows: list[dict[str, Any]] = []
-        if step and self._path.exists():
-            with self._path.open(encoding="utf-8", newline="") as stream:
-                self._rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= step]
-
-    def add(self, step: int, learning_rate: float, rate: float, training: dict, held_out: dict) -> None:
-        row = {"step": step, "learning_rate": f"{learning_rate:.3g}", "tokens_per_second": round(rate)}
-        row |= {f"train_{key}": f"{value:.4f}" for key, value in training.items()}
-        row |= {f"held_out_{key}": f"{value:.4f}" for key, value in held_out.items()}
-        self._rows.append(row)
-        with self._path.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, fieldnames=list(row))
-            writer.writeheader()
-            writer.writerows(self._rows)
-
-    def last_line(self) -> str:
-        return "  ".join(f"{key} {value}" for key, value in self._rows[-1].items())
-
-    def plot(self) -> None:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
-
-        figure, axes = pyplot.subplots(2, 2, figsize=(10, 7), sharex=True, layout="constrained")
-        steps = [int(row["step"]) for row in self._rows]
-        for axis, metric in zip(axes.flat, METRICS, strict=True):
-            for side in ("train", "held_out"):
-                if f"{side}_{metric}" in self._rows[-1]:
-                    axis.plot(
-                        steps, [float(row[f"{side}_{metric}"]) for row in self._rows], label=side.replace("_", " ")
-                    )
-            axis.set_title(metric.replace("_", " "))
-            axis.grid(alpha=0.3)
-        axes[0][0].legend()
-        for axis in axes[1]:
-            axis.set_xlabel("step")
-        figure.savefig(self._path.with_suffix(".png"), dpi=120)
-        pyplot.close(figure)
 
 
 if __name__ == "__main__":

@@ -89,8 +89,8 @@ def build_bert(config: dict[str, Any], step: Any, seed: int) -> PretrainingBERT:
         **config,
         max_position=config["max_position_embeddings"],
         segment_vocab_size=config.get("type_vocab_size", 2),
-        dropout_rate=config["hidden_dropout_prob"],
-        attention_dropout_rate=config["attention_probs_dropout_prob"],
+        dropout_rate=config.get("hidden_dropout_prob", 0.1),
+        attention_dropout_rate=config.get("attention_probs_dropout_prob", 0.1),
         with_nsp=True,
         with_mlm=True,
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import queue
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -238,6 +241,25 @@ class PairSampler:
             nsp_labels=labels,
             nsp_weights=weights,
         )
+
+
+def prefetch(sampler: PairSampler, start: int, end: int, depth: int = 4) -> Iterator[Batch]:
+    """Yield batches `start` … `end` - 1, made in a background thread."""
+    ready: queue.Queue[Batch | BaseException] = queue.Queue(depth)
+
+    def produce() -> None:
+        try:
+            for step in range(start, end):
+                ready.put(sampler.batch(step))
+        except BaseException as error:
+            ready.put(error)
+
+    threading.Thread(target=produce, daemon=True).start()
+    for _ in range(start, end):
+        batch = ready.get()
+        if isinstance(batch, BaseException):
+            raise batch
+        yield batch
 
 
 def choose_masked(maskable: np.ndarray, word_starts: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from nsp_bert.checkpoint import Checkpoint, read_shapes
 from nsp_bert.environment import import_tensorflow
 from nsp_bert.errors import UserError
 from nsp_bert.sentence_pairs import Batch
@@ -91,7 +92,7 @@ class Trainer:
         2017; neighbours begin near): both shorten the plateau before attention is learned. bert4keras by itself gives
         all matrices of a layer the same values.
         """
-        stddev = self.config["initializer_range"]
+        stddev = self.config.get("initializer_range", 0.02)
         for index, variable in enumerate(self._variables):
             if len(variable.shape) > 1:
                 variable.assign(
@@ -183,15 +184,18 @@ class Trainer:
         """Continue from `folder`. Raises UserError when the run that wrote it had other settings."""
         before = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
         now = json.loads(json.dumps(settings))
-        differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+        differing = sorted(key for key in now if before.get(key) != now[key])
         if differing:
-            changes = ", ".join(f"{key}: {before.get(key)!r} -> {now.get(key)!r}" for key in differing)
+            changes = ", ".join(f"{key}: {before.get(key)!r} -> {now[key]!r}" for key in differing)
             raise UserError(f"{folder}: the run to resume had other settings ({changes}); take another --output")
         self._state.read(str(folder / "state")).assert_consumed()
 
-    def load_weights(self, prefix: str) -> None:
-        """Take all weights, heads included, from a checkpoint in the original TensorFlow format."""
-        self._bert.load_weights_from_checkpoint(prefix)
+    def load_weights(self, checkpoint: Checkpoint) -> None:
+        """Take the weights of a checkpoint; a layer that it does not hold keeps its random ones."""
+        held = read_shapes(checkpoint.prefix)
+        mapping = self._bert.variable_mapping()
+        found = {layer: names for layer, names in mapping.items() if all(name in held for name in names)}
+        self._bert.load_weights_from_checkpoint(str(checkpoint.prefix), found)
 
     def export(self, folder: Path, vocab_path: Path) -> None:
         """Write `bert_config.json`, `vocab.txt` and `bert_model.ckpt.*`, float32, under Google's variable names."""

@@ -1,0 +1,81 @@
+"""What the documents say: commands run, published numbers are those of the data file, links lead somewhere."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+
+READMES = [ROOT / "README.md", ROOT / "README_zh.md"]
+DOCUMENTS = [*READMES, ROOT / "CONTRIBUTING.md", *ROOT.glob("*/README.md"), *ROOT.glob("models/*/README.md")]
+TINY = "--layers 1 --hidden 32 --heads 2 --vocab-size 900 --lengths 32:1 --batch-tokens 512 --max-steps 2"
+
+
+def commands(text: str) -> list[str]:
+    """Return the `python nsp_bert_*.py` commands of a text, continued lines joined."""
+    return re.findall(r"^\s*(?:\.venv/bin/)?python (nsp_bert_\w+\.py .*)$", text.replace("\\\n", " "), re.MULTILINE)
+
+
+def all_commands() -> list[str]:
+    scripts = [path.read_text(encoding="utf-8").split('"""')[1] for path in sorted(ROOT.glob("nsp_bert_*.py"))]
+    found = {
+        command
+        for text in [*scripts, *(path.read_text(encoding="utf-8") for path in READMES)]
+        for command in commands(text)
+    }
+    return sorted(found)
+
+
+def test_there_are_commands() -> None:
+    assert len(all_commands()) >= 5
+
+
+@pytest.mark.parametrize("command", all_commands())
+def test_documented_commands_run(
+    command: str, checkpoint_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Word for word but for what a user brings along: a random checkpoint, a text and short training stand in."""
+    (tmp_path / "texts.txt").write_text("主场取胜\n央行降息\n", encoding="utf-8")
+    (tmp_path / "corpus").mkdir()
+    lines = ["春天来了，花开了，鸟也叫。\n出门去，看风景。", "秋天到了，叶落了。\n天凉，加衣服。"] * 20
+    (tmp_path / "corpus" / "a.txt").write_text("\n\n".join(lines), encoding="utf-8")
+    words = shlex.split(command)
+    if words[0] == "nsp_bert_pretraining.py":
+        words += shlex.split(TINY)
+    elif "--labels" not in words:
+        words += ["--limit", "3"]
+    if "--init-checkpoint" not in words and words[0] != "nsp_bert_pretraining.py":
+        words += ["--model", str(checkpoint_dir)]
+    stand_ins = {"corpus/*.txt": "corpus/a.txt", "models/nsp_bert_mini": str(checkpoint_dir)}
+    monkeypatch.chdir(tmp_path)
+    script = importlib.import_module(words[0].removesuffix(".py"))
+    assert script.main([stand_ins.get(word, word) for word in words[1:]]) == 0
+
+
+def test_published_numbers_are_the_file_s() -> None:
+    tables = yaml.safe_load((ROOT / "datasets" / "published_results.yaml").read_text(encoding="utf-8"))["per_model_A"]
+    script = (ROOT / "nsp_bert_classification.py").read_text(encoding="utf-8")
+    for dataset, models in tables.items():
+        figure = f"{models['uer-mixed-bert-base'][2][1]:.2f}"
+        assert f"{dataset.upper()} {figure}" in " ".join(script.split())
+        for readme in READMES:
+            row = next(
+                line for line in readme.read_text(encoding="utf-8").splitlines() if f"| {dataset.upper()} |" in line
+            )
+            assert figure in row
+
+
+def test_both_readmes_say_the_same_figures() -> None:
+    one, other = (re.findall(r"\d+[.,]\d+", path.read_text(encoding="utf-8")) for path in READMES)
+    assert sorted(set(one) - set(other)) == sorted(set(other) - set(one)) or set(one) ^ set(other) <= {"5.4"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)", document.read_text(encoding="utf-8")):
+        assert (document.parent / target).exists(), target
