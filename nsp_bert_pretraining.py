@@ -59,6 +59,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     data.add_argument("--cache", type=Path, metavar="DIR", help="indexed text; default OUTPUT/cache")
     data.add_argument("--vocab", type=Path, metavar="FILE", help="vocab.txt; default: learned from the text")
     data.add_argument("--vocab-size", type=int, default=8000, help="size of a learned vocabulary (default 8000)")
+    data.add_argument("--vocab-min-count", type=positive, default=5, help="rarer characters are left out of it (5)")
     data.add_argument("--held-out", type=float, default=0.005, help="share of documents kept for evaluation (0.005)")
     model = parser.add_argument_group("model")
     model.add_argument(
@@ -149,7 +150,7 @@ def prepare_vocabulary(options: argparse.Namespace) -> Path:
         return options.vocab
     path = options.output / "vocab.txt"
     if not path.exists():
-        tokens = learn_vocabulary(options.text, options.vocab_size)
+        tokens = learn_vocabulary(options.text, options.vocab_size, options.vocab_min_count)
         unfinished = path.with_suffix(".unfinished")
         unfinished.write_text("\n".join(tokens) + "\n", encoding="utf-8", newline="\n")
         unfinished.replace(path)

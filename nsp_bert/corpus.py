@@ -83,7 +83,7 @@ def read_documents(path: Path, line_documents: bool = False) -> Iterator[list[st
         yield document
 
 
-def learn_vocabulary(paths: list[Path], size: int, minimum_count: int = 5) -> list[str]:
+def learn_vocabulary(paths: list[Path], size: int, minimum_count: int) -> list[str]:
     """Return a lower-case WordPiece vocabulary learned from text, most frequent first after the special tokens.
 
     Every character seen `minimum_count` times stands in it, Latin letters and digits also as continuations

@@ -126,7 +126,9 @@ class Trainer:
         return self._train(self._tensors(batch))
 
     def evaluate(self, batches: list[Batch]) -> dict[str, float]:
-        """Return the mean of each metric over held-out batches, dropout off."""
+        """Return the mean of each metric over held-out batches, dropout off; nothing without batches."""
+        if not batches:
+            return {}
         rows = [self._evaluate(self._tensors(batch)).numpy() for batch in batches]
         return dict(zip(METRICS, np.mean(rows, axis=0).tolist(), strict=True))
 
@@ -184,9 +186,9 @@ class Trainer:
         """Continue from `folder`. Raises UserError when the run that wrote it had other settings."""
         before = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
         now = json.loads(json.dumps(settings))
-        differing = sorted(key for key in now if before.get(key) != now[key])
+        differing = sorted(key for key in now.keys() & before.keys() if before[key] != now[key])
         if differing:
-            changes = ", ".join(f"{key}: {before.get(key)!r} -> {now[key]!r}" for key in differing)
+            changes = ", ".join(f"{key}: {before[key]!r} -> {now[key]!r}" for key in differing)
             raise UserError(f"{folder}: the run to resume had other settings ({changes}); take another --output")
         self._state.read(str(folder / "state")).assert_consumed()
 

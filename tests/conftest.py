@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 import random_checkpoint
+from hypothesis import HealthCheck, settings
 
 from nsp_bert.cli import run_main
+
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.load_profile("steady")
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "datasets" / "sample"

@@ -112,6 +112,16 @@ def test_continued_pretraining_starts_from_the_checkpoint(text: Path, tmp_path: 
     )
 
 
+def test_a_missing_nsp_head_starts_anew(text: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    start = random_checkpoint.random_checkpoint(tmp_path / "wwm", hidden=16, layers=1, heads=("pooler", "MLM"))
+    run = ["--text", str(text), "--output", str(tmp_path / "out"), "--init-checkpoint", str(start), *SHORT]
+    assert main([*run, "--max-steps", "1", "--learning-rate", "0"]) == 0
+    assert "starting from wwm, its missing NSP head drawn anew" in capfd.readouterr().out
+    before, after = read_weights(start), read_weights(tmp_path / "out" / "checkpoint")
+    assert set(after) - set(before) == {"cls/seq_relationship/output_weights", "cls/seq_relationship/output_bias"}
+    assert all(np.array_equal(value, after[name]) for name, value in before.items())
+
+
 def test_nsp_is_learned_where_it_can_be(tmp_path: Path) -> None:
     """Documents that each repeat a word of their own: a small model tells next from not next on held-out ones."""
     rng = np.random.default_rng(0)
@@ -144,7 +154,15 @@ def test_mix_is_validated(text: Path, tmp_path: Path, expect_error: Callable[...
     assert "color" in expect_error(main, *run)
     mix.write_text("other.txt: {share: 1}\n", encoding="utf-8")
     assert "says nothing of text.txt" in expect_error(main, *run)
-    assert "cannot be read" in expect_error(main, *arguments(tmp_path / "absent.txt", tmp_path / "out"))
+    assert "no such file" in expect_error(main, *arguments(tmp_path / "absent.txt", tmp_path / "out"))
+    assert "beyond the 64 positions" in expect_error(main, *arguments(text, tmp_path / "out", "--lengths", "128:1"))
+
+
+def test_a_single_document_trains_without_evaluation(tmp_path: Path) -> None:
+    path = tmp_path / "one.txt"
+    path.write_text("春天来了，花开了，鸟也叫。\n出门去，看风景。\n", encoding="utf-8")
+    assert main(arguments(path, tmp_path / "out", "--max-steps", "2")) == 0
+    assert "held_out" not in (tmp_path / "out" / "curve.csv").read_text(encoding="utf-8")
 
 
 def test_hugging_face_scores_the_checkpoint_alike(uninterrupted: Path) -> None:

@@ -172,13 +172,13 @@ def test_compressed_text_is_read(tmp_path: Path, suffix: str) -> None:
 def test_vocabulary_is_learned(tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     path.write_text("猫猫猫猫猫狗 Linux Linux Linux Linux LINUX é\n" * 2 + "罕\n", encoding="utf-8")
-    tokens = learn_vocabulary([path], 200, minimum_count=5)
+    tokens = learn_vocabulary([path], 200, 5)
     assert tokens[:5] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     assert {"猫", "linux", "a", "##a", "0"} <= set(tokens)
     assert not {"罕", "狗", "Linux", "é"} & set(tokens)
     assert len(tokens) == len(set(tokens))
     with pytest.raises(UserError, match="--vocab-size"):
-        learn_vocabulary([path], 20)
+        learn_vocabulary([path], 20, 5)
 
 
 def test_indexing_is_cached_until_the_text_changes(tmp_path: Path) -> None:
