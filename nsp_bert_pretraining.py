@@ -28,7 +28,7 @@ from nsp_bert.curve import Curve
 from nsp_bert.embeddings import cooccurrence_embeddings
 from nsp_bert.errors import UserError
 from nsp_bert.results import prepare_output
-from nsp_bert.sentence_pairs import Batch, PairSampler, SpecialIds, Split, prefetch, split_documents
+from nsp_bert.sentence_pairs import Batch, PairRules, PairSampler, SpecialIds, Split, prefetch, split_documents
 from nsp_bert.trainer import METRICS, Optimization, Schedule, Trainer
 from utils import load_tokenizer
 
@@ -90,6 +90,12 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     pairs.add_argument("--batch-tokens", type=positive, default=8192, help="tokens of a batch (8192)")
     pairs.add_argument("--same-source", type=float, default=0.8, help="share of false pairs within one source (0.8)")
+    pairs.add_argument(
+        "--keyword-share",
+        type=float,
+        default=0.0,
+        help="share of pairs with one segment cut down to a word (0)",
+    )
     pairs.add_argument("--masking", choices=("whole-word", "token"), default="whole-word")
     training = parser.add_argument_group("training")
     training.add_argument("--learning-rate", type=float, default=1e-3)
@@ -230,7 +236,7 @@ def make_sampler(
         special=special,
         batch_tokens=options.batch_tokens,
         lengths=options.lengths,
-        same_source_share=options.same_source,
+        rules=PairRules(options.same_source, options.keyword_share),
         whole_word=options.masking == "whole-word",
         seed=seed,
     )
@@ -259,6 +265,7 @@ def run_settings(options: argparse.Namespace) -> dict[str, Any]:
     free = (
         "lengths",
         "masking",
+        "keyword_share",
         "max_steps",
         "max_minutes",
         "decay_steps",

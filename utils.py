@@ -95,8 +95,9 @@ def parse_template(text: str) -> Template:
 
 
 def card_names(task: str) -> list[str]:
-    """Return the names of the cards of a task, in the order that the cards' file names give."""
-    return [path.stem for path in sorted((DATASETS / "cards").glob("*.yaml")) if load_card(path.stem).task == task]
+    """Return the names of the cards of a task, those with the fewest labels (the cheapest to score) first."""
+    cards = [load_card(path.stem) for path in (DATASETS / "cards").glob("*.yaml")]
+    return [card.name for card in sorted(cards, key=lambda card: (len(card.labels), card.name)) if card.task == task]
 
 
 def load_card(name: str, folder: Path = DATASETS / "cards") -> Card:

@@ -6,7 +6,6 @@ probability does, but it never saturates into ties.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
@@ -16,7 +15,6 @@ from tqdm import tqdm
 
 from nsp_bert.checkpoint import Checkpoint
 from nsp_bert.environment import import_tensorflow
-from nsp_bert.errors import UserError
 
 WINDOW_PAIRS = 8192  # sorted by length together; bounds the memory that encoded pairs take
 LENGTH_STEP = 8  # batches are padded to a multiple: few distinct shapes
@@ -46,10 +44,12 @@ class Scorer:
         Raises UserError when weights and configuration disagree.
         """
         self._tf = tf = import_tensorflow()
+        from nsp_bert.scoring_model import build_bert
+
         self._batch_tokens = batch_tokens
         policy = "float32" if precision == "float32" else f"mixed_{precision}"
         tf.keras.mixed_precision.set_global_policy(policy)
-        bert = build_scoring_bert(checkpoint)
+        bert = build_bert(checkpoint)
         self._pooler = tf.keras.Model(bert.model.inputs, bert.layers["Pooler-Dense"].output)
         head = bert.layers["NSP-Proba"]
         self._kernel, self._bias = head.kernel, head.bias
@@ -97,28 +97,3 @@ def make_batches(pairs: list[EncodedPair], batch_tokens: int) -> Iterator[tuple[
             segment_ids[place, pair.first_length : len(pair.token_ids)] = 1
         yield rows, token_ids, segment_ids
         start += len(rows)
-
-
-def build_scoring_bert(checkpoint: Checkpoint) -> Any:
-    """Return bert4keras' BERT with pooler and NSP head, the checkpoint's weights loaded, dropout off."""
-    import_tensorflow()
-    from bert4keras.models import BERT
-
-    config = checkpoint.config
-    bert = BERT(
-        **config,
-        max_position=checkpoint.max_position,
-        segment_vocab_size=config.get("type_vocab_size", 2),
-        with_nsp=True,
-    )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The initializer TruncatedNormal is unseeded")
-        bert.build()
-    try:
-        bert.load_weights_from_checkpoint(str(checkpoint.prefix))
-    except (import_tensorflow().errors.OpError, ValueError, LookupError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
-        raise UserError(
-            f"{checkpoint.prefix}: weights cannot be loaded ({reason}); fetch the checkpoint again"
-        ) from error
-    return bert

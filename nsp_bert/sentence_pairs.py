@@ -16,6 +16,7 @@ SHORTEST_SEGMENT = 2
 SPECIALS_PER_PAIR = 3
 REDRAWS = 3
 CLAUSE_END_SHARE = 0.5  # a text may end with its sentence or be cut off: both stand in the training data
+FIRST_KEYWORD_SHARE = 0.7  # of the keywords stand first, where a prefix prompt stands
 BARE_END_SHARE = 0.5  # prompts end without punctuation
 
 
@@ -66,23 +67,58 @@ def split_documents(source: Source, held_out_share: float, seed: int) -> tuple[n
     return boundaries[~held_out], boundaries[held_out]
 
 
+@dataclass(frozen=True)
+class PairRules:
+    """How pairs are drawn: the share of false pairs within one source, of pairs with a segment cut down to a word."""
+
+    same_source_share: float
+    keyword_share: float = 0.0
+
+
 def sample_pairs(
-    splits: list[Split], rng: np.random.Generator, count: int, length: int, same_source_share: float
+    splits: list[Split], rng: np.random.Generator, count: int, length: int, rules: PairRules
 ) -> tuple[Segments, Segments, np.ndarray]:
     """Return (first segments, second segments, labels int32: 0 = next, 1 = not next) of `count` pairs.
 
     A pair fills at most `length` tokens with its three special tokens. In half of the pairs the second segment comes
     from another document, cut by the same rule to the same room, and with `same_source_share` from the same source:
-    neither segment betrays the label by itself, only their relation does.
+    neither segment betrays the label by itself, only their relation does. In `keyword_share` of the pairs one segment
+    is a single word of what it was: so short are the label words that the scripts score.
     """
     shares = np.array([split.share for split in splits]) / sum(split.share for split in splits)
     sources = rng.choice(len(splits), count, p=shares)
     first_room, second_room = _segment_lengths(rng, count, length - SPECIALS_PER_PAIR)
     first, second = _cut(splits, sources, rng, first_room, second_room)
-    strangers = _strangers(splits, shares, first, rng, (first_room, second_room), same_source_share)
+    strangers = _strangers(splits, shares, first, rng, (first_room, second_room), rules.same_source_share)
     strange = (rng.random(count) < 0.5) & ~_same_document(first, strangers)
-    chosen = [np.where(strange, one, other) for one, other in zip(strangers.columns(), second.columns(), strict=True)]
-    return first, Segments(*chosen), np.where(strange, NOT_NEXT, IS_NEXT).astype(np.int32)
+    second = _where(strange, strangers, second)
+    fate = rng.random(count)
+    first = _where(fate < FIRST_KEYWORD_SHARE * rules.keyword_share, _keyword(splits, first, rng), first)
+    late = (fate >= FIRST_KEYWORD_SHARE * rules.keyword_share) & (fate < rules.keyword_share)
+    second = _where(late, _keyword(splits, second, rng), second)
+    return first, second, np.where(strange, NOT_NEXT, IS_NEXT).astype(np.int32)
+
+
+def _where(rows: np.ndarray, chosen: Segments, other: Segments) -> Segments:
+    pairs = zip(chosen.columns(), other.columns(), strict=True)
+    return Segments(*(np.where(rows, one, another) for one, another in pairs))
+
+
+def _keyword(splits: list[Split], segments: Segments, rng: np.random.Generator) -> Segments:
+    """Return one word of each segment, or the segment itself where the word drawn is shorter than two tokens."""
+    places = segments.start + (rng.random(len(segments.start)) * (segments.end - segments.start)).astype(np.int64)
+    starts, ends = segments.start.copy(), segments.end.copy()
+    for row, place in enumerate(places):
+        word_starts = splits[segments.source[row]].source.word_starts
+        low = high = int(place)
+        while low > segments.start[row] and not word_starts[low]:
+            low -= 1
+        high += 1
+        while high < segments.end[row] and not word_starts[high]:
+            high += 1
+        if high - low >= SHORTEST_SEGMENT:
+            starts[row], ends[row] = low, high
+    return Segments(segments.source, segments.document, starts, ends)
 
 
 def _strangers(
@@ -99,10 +135,8 @@ def _strangers(
     sources = np.where(rng.random(count) < same_source_share, first.source, anywhere[0])
     _, drawn = _cut(splits, sources, rng, *rooms)
     for redraw in anywhere[1:]:
-        clash = _same_document(first, drawn)
         _, again = _cut(splits, redraw, rng, *rooms)
-        pairs = zip(again.columns(), drawn.columns(), strict=True)
-        drawn = Segments(*(np.where(clash, new, old) for new, old in pairs))
+        drawn = _where(_same_document(first, drawn), again, drawn)
     return drawn
 
 
@@ -174,7 +208,7 @@ class PairSampler:
     special: SpecialIds
     batch_tokens: int
     lengths: dict[int, float]
-    same_source_share: float
+    rules: PairRules
     whole_word: bool = True
     masked_share: float = 0.15
     seed: int = 0
@@ -185,7 +219,7 @@ class PairSampler:
         shares = np.array(list(self.lengths.values()))
         length = int(rng.choice(list(self.lengths), p=shares / shares.sum()))
         count = max(self.batch_tokens // length, 2)
-        first, second, labels = sample_pairs(self.splits, rng, count, length, self.same_source_share)
+        first, second, labels = sample_pairs(self.splits, rng, count, length, self.rules)
         bare = rng.random((2, count)) < BARE_END_SHARE
         token_ids = np.full((count, length), self.special.pad, np.int32)
         segment_ids = np.zeros((count, length), np.int32)

@@ -12,6 +12,7 @@ from nsp_bert.errors import UserError
 from nsp_bert.sentence_pairs import (
     IS_NEXT,
     NOT_NEXT,
+    PairRules,
     PairSampler,
     SpecialIds,
     Split,
@@ -48,7 +49,7 @@ def splits() -> list[Split]:
 
 @pytest.mark.parametrize("length", [16, 32, 128])
 def test_true_pairs_continue_and_false_pairs_come_from_another_document(splits: list[Split], length: int) -> None:
-    first, second, labels = sample_pairs(splits, np.random.default_rng(1), 4000, length, 0.8)
+    first, second, labels = sample_pairs(splits, np.random.default_rng(1), 4000, length, PairRules(0.8))
     sizes = (first.end - first.start) + (second.end - second.start)
     assert sizes.max() <= length - 3
     assert (first.end > first.start).all()
@@ -64,17 +65,35 @@ def test_true_pairs_continue_and_false_pairs_come_from_another_document(splits: 
 
 def test_segments_betray_no_label(splits: list[Split]) -> None:
     """Length and source of either segment are distributed alike in true and false pairs."""
-    first, second, labels = sample_pairs(splits, np.random.default_rng(2), 40000, 64, 1.0)
+    first, second, labels = sample_pairs(splits, np.random.default_rng(2), 40000, 64, PairRules(1.0))
     for values in (first.end - first.start, second.end - second.start, first.source, second.source):
         means = [values[labels == label].mean() for label in (IS_NEXT, NOT_NEXT)]
         assert means[0] == pytest.approx(means[1], rel=0.05)
 
 
 def test_short_prompts_are_in_distribution(splits: list[Split]) -> None:
-    first, second, _ = sample_pairs(splits, np.random.default_rng(3), 4000, 64, 0.8)
+    first, second, _ = sample_pairs(splits, np.random.default_rng(3), 4000, 64, PairRules(0.8))
     shorter = np.minimum(first.end - first.start, second.end - second.start)
     assert (shorter <= 4).mean() > 0.1
     assert (shorter >= 16).mean() > 0.1
+
+
+def test_keywords_are_words_of_their_segment(splits: list[Split]) -> None:
+    plain = sample_pairs(splits, np.random.default_rng(6), 4000, 64, PairRules(0.8))
+    first, second, labels = sample_pairs(splits, np.random.default_rng(6), 4000, 64, PairRules(0.8, 0.5))
+    np.testing.assert_array_equal(labels, plain[2])
+    shares = []
+    for segments, whole in zip((first, second), plain[:2], strict=True):
+        cut = (segments.start != whole.start) | (segments.end != whole.end)
+        shares.append(cut.mean())
+        for row in np.flatnonzero(cut):
+            start, end = segments.start[row], segments.end[row]
+            word_starts = splits[segments.source[row]].source.word_starts
+            assert whole.start[row] <= start < end <= whole.end[row]
+            assert end - start >= 2
+            assert word_starts[start] or start == whole.start[row]
+            assert not word_starts[start + 1 : end].any()
+    assert shares[0] > shares[1] > 0.01
 
 
 def test_whole_documents_are_held_out() -> None:
@@ -111,7 +130,7 @@ def test_words_are_masked_whole(seed: int, rows: int, used: int, share: float) -
 
 
 def test_masked_share_and_fates(splits: list[Split]) -> None:
-    sampler = PairSampler(splits, SPECIAL, batch_tokens=64 * 512, lengths={64: 1.0}, same_source_share=0.8)
+    sampler = PairSampler(splits, SPECIAL, batch_tokens=64 * 512, lengths={64: 1.0}, rules=PairRules(0.8))
     batch = sampler.batch(0)
     kept = batch.masked_weights > 0
     positions, targets = batch.masked_positions[kept], batch.masked_token_ids[kept]
@@ -124,8 +143,8 @@ def test_masked_share_and_fates(splits: list[Split]) -> None:
 
 
 def test_batches_are_functions_of_seed_and_step(splits: list[Split]) -> None:
-    sampler = PairSampler(splits, SPECIAL, 2048, {32: 0.5, 64: 0.5}, 0.8, seed=4)
-    again = PairSampler(splits, SPECIAL, 2048, {32: 0.5, 64: 0.5}, 0.8, seed=4)
+    sampler = PairSampler(splits, SPECIAL, 2048, {32: 0.5, 64: 0.5}, PairRules(0.8, 0.3), seed=4)
+    again = PairSampler(splits, SPECIAL, 2048, {32: 0.5, 64: 0.5}, PairRules(0.8, 0.3), seed=4)
     for name, value in vars(sampler.batch(17)).items():
         np.testing.assert_array_equal(value, vars(again.batch(17))[name])
     assert {sampler.batch(step).token_ids.shape for step in range(12)} == {(64, 32), (32, 64)}
@@ -133,7 +152,7 @@ def test_batches_are_functions_of_seed_and_step(splits: list[Split]) -> None:
 
 def test_a_batch_is_well_formed(splits: list[Split]) -> None:
     muted = [splits[0], Split(splits[1].source, splits[1].boundaries, 1.0, with_nsp=False)]
-    batch = PairSampler(muted, SPECIAL, 4096, {64: 1.0}, 0.5, seed=2).batch(3)
+    batch = PairSampler(muted, SPECIAL, 4096, {64: 1.0}, PairRules(0.5), seed=2).batch(3)
     for ids, segments in zip(batch.token_ids, batch.segment_ids, strict=True):
         length = (ids != SPECIAL.pad).sum()
         separators = np.flatnonzero(ids == SPECIAL.sep)

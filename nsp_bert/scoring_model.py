@@ -1,0 +1,60 @@
+"""bert4keras' BERT for scoring: the last layer computes only what the NSP head reads, the [CLS] position.
+
+Importing this module imports TensorFlow.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from nsp_bert.checkpoint import Checkpoint
+from nsp_bert.environment import import_tensorflow
+from nsp_bert.errors import UserError
+
+tf: Any = import_tensorflow()
+
+from bert4keras.layers import Input, Lambda  # noqa: E402
+from bert4keras.models import BERT  # noqa: E402
+
+
+class ClsBERT(BERT):
+    """BERT whose last layer has a single query; keys and values still come from every position."""
+
+    def get_inputs(self) -> list[Any]:
+        """Return integer inputs token_ids and segment_ids (B, T): ids must not be rounded in reduced precision."""
+        names = ("Input-Token", "Input-Segment")
+        return [self.apply(layer=Input, shape=(self.sequence_length,), dtype="int32", name=name) for name in names]
+
+    def apply(self, inputs: Any = None, layer: Any = None, arguments: Any = None, **kwargs: Any) -> Any:
+        """Build or reuse a layer as bert4keras does, the last layer's query and residual cut to [CLS]."""
+        attention = f"Transformer-{self.num_hidden_layers - 1}-MultiHeadSelfAttention"
+        if inputs is not None and kwargs.get("name") in (attention, f"{attention}-Add"):
+            first = super().apply(inputs[0], Lambda, function=lambda x: x[:, :1], name=f"{attention}-CLS")
+            inputs = [first, *inputs[1:]]
+        return super().apply(inputs, layer, arguments, **kwargs)
+
+
+def build_bert(checkpoint: Checkpoint) -> ClsBERT:
+    """Return the model with pooler and NSP head, the checkpoint's weights loaded, no dropout.
+
+    Raises UserError when the weights cannot be read or do not fit the configuration.
+    """
+    config = checkpoint.config
+    bert = ClsBERT(
+        **config,
+        max_position=checkpoint.max_position,
+        segment_vocab_size=config.get("type_vocab_size", 2),
+        with_nsp=True,
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The initializer TruncatedNormal is unseeded")
+        bert.build()
+    try:
+        bert.load_weights_from_checkpoint(str(checkpoint.prefix))
+    except (tf.errors.OpError, ValueError, LookupError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise UserError(
+            f"{checkpoint.prefix}: weights cannot be loaded ({reason}); fetch the checkpoint again"
+        ) from error
+    return bert
