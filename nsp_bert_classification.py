@@ -27,41 +27,28 @@ from rich.console import Console
 from rich.table import Table
 
 from nsp_bert.answer_mapping import candidates_contrast
-from nsp_bert.checkpoint import Checkpoint
-from nsp_bert.cli import DEFAULT_MAX_LENGTH, INTERRUPTED, Data, choose_data, make_parser, open_model, run_main
+from nsp_bert.cards import ClassificationCard, Position, card_names, load_card, parse_template
+from nsp_bert.checkpoint import open_checkpoint
+from nsp_bert.cli import INTERRUPTED, Session, add_template_option, choose_data, make_parser, run_datasets, run_main
 from nsp_bert.errors import UserError
-from nsp_bert.results import (
-    Answer,
-    Run,
-    find_published,
-    prepare_output,
-    print_table,
-    rounded,
-    write_json_lines,
-    write_run,
-)
-from nsp_bert.scorer import Scorer, Scores
+from nsp_bert.results import Answer, Run, prepare_output, published_by_template, rounded, write_json_lines
+from nsp_bert.scorer import Scorer
 from utils import (
     DEFAULT_DATA_DIR,
     SAMPLE_DIR,
-    Card,
     Example,
-    Position,
-    card_names,
     encode_label_pairs,
-    load_card,
     load_examples,
-    load_tokenizer,
     make_pair_encoder,
-    parse_template,
     read_texts,
 )
 
-TASK = "classification"
+DEFAULT_MAX_LENGTH = 128  # of your own texts
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = make_parser(__doc__ or "", card_names(TASK), DEFAULT_DATA_DIR)
+    parser = make_parser(__doc__ or "", card_names("classification"), DEFAULT_DATA_DIR)
+    add_template_option(parser)
     own = parser.add_argument_group("your own texts")
     own.add_argument("--labels", metavar="A,B,C", help="label words, separated by commas")
     own.add_argument("--text", action="append", help="a text to classify; may be repeated")
@@ -74,80 +61,35 @@ def main(arguments: list[str] | None) -> int:
     if options.labels or options.text or options.input:
         return classify_own_texts(options)
     data = choose_data(options.data_dir, DEFAULT_DATA_DIR, SAMPLE_DIR)
-    cards = [load_card(name) for name in options.dataset]
-    if options.output:
-        prepare_output(options.output)
-    checkpoint = open_model(options)
-    scorer = Scorer(checkpoint, options.precision, options.batch_tokens)
-    runs: list[Run] = []
-    for card in cards:
-        runs.append(classify_dataset(card, data, checkpoint, scorer, options))
-        if options.output:
-            write_run(runs[-1], options.output)
-        if not runs[-1].complete:
-            break
-    print_table(runs)
-    return 0 if runs[-1].complete else INTERRUPTED
+    return run_datasets(options, data, load_card, classify_dataset)
 
 
-def classify_dataset(
-    card: Card, data: Data, checkpoint: Checkpoint, scorer: Scorer, options: argparse.Namespace
-) -> Run:
-    examples = load_examples(card, data.folder, options.split, options.limit)
+def classify_dataset(card: ClassificationCard, session: Session) -> Run:
+    options = session.options
+    examples = load_examples(card, session.data.folder, options.split, options.limit)
     number, template = card.template(options.template)
-    position = options.prompt_position or card.position
-    prompts = card.prompts(template)
-    print(
-        f"{card.title} {options.split}{' (bundled sample)' if data.sample else ''}: {len(examples)} rows x"
-        f" {len(prompts)} labels = {len(examples) * len(prompts)} pairs, {position} {template.text},"
-        f" {checkpoint.name}, {options.precision}"
-    )
+    prompts, position = card.prompts(template), session.position(card)
+    total = len(examples) * len(prompts)
+    session.announce(card, len(examples), f"{len(prompts)} labels = {total}", template.text)
     started = time.monotonic()
-    scores = score_prompts([example.text for example in examples], prompts, position, checkpoint, scorer, options)
-    seconds = time.monotonic() - started
-    log_odds = scores.values.reshape(len(examples), len(prompts))
-    answers = answer(examples, list(card.labels), log_odds)
-    as_published = (
-        scores.complete
-        and not (data.sample or options.limit)
-        and position == card.position
-        and options.max_length == DEFAULT_MAX_LENGTH
-    )
+    encoder = make_pair_encoder(session.checkpoint, session.max_length(card))
+    pairs = encode_label_pairs(encoder, [example.content for example in examples], prompts, position)
+    scores = session.scorer.score(pairs, total)
+    answers = answer(examples, list(card.labels), scores.values.reshape(len(examples), len(prompts)))
+    published = published_by_template(card.name, session.checkpoint.name, number, options.split)
     return Run(
         dataset=card.name,
         title=card.title,
         split=options.split,
-        model=checkpoint.name,
-        settings={
-            "template": template.text,
-            "template_number": number,
-            "prompt_position": position,
-            "max_length": options.max_length,
-            "precision": options.precision,
-            "limit": options.limit,
-        },
-        sample=data.sample,
+        model=session.checkpoint.name,
+        settings=session.settings(card, template=template.text, template_number=number),
+        sample=session.data.sample,
         complete=scores.complete,
         answers=answers,
-        published=find_published(card.name, checkpoint.name, number, options.split) if as_published else None,
+        published=published if scores.complete and session.as_published(card) else None,
         pairs=len(answers) * len(prompts),
-        seconds=seconds,
+        seconds=time.monotonic() - started,
     )
-
-
-def score_prompts(
-    texts: list[str],
-    prompts: list[str],
-    position: Position,
-    checkpoint: Checkpoint,
-    scorer: Scorer,
-    options: argparse.Namespace,
-) -> Scores:
-    """Score every text against every prompt, all prompts of a text in turn."""
-    tokenize = load_tokenizer(checkpoint.vocab_path, checkpoint.do_lower_case)
-    encoder = make_pair_encoder(checkpoint.vocab_path, options.max_length)
-    pairs = encode_label_pairs(texts, prompts, tokenize, encoder, position)
-    return scorer.score(pairs, len(texts) * len(prompts))
 
 
 def answer(examples: list[Example], labels: list[str], log_odds: np.ndarray) -> list[Answer]:
@@ -171,14 +113,15 @@ def classify_own_texts(options: argparse.Namespace) -> int:
     position: Position = options.prompt_position or "prefix"
     if options.output:
         prepare_output(options.output.parent)
-    checkpoint = open_model(options)
+    checkpoint = open_checkpoint(options.model)
+    encoder = make_pair_encoder(checkpoint, options.max_length or DEFAULT_MAX_LENGTH)
     print(
         f"{len(texts)} texts x {len(labels)} labels = {len(texts) * len(labels)} pairs, {position} {template.text},"
         f" {checkpoint.name}, {options.precision}"
     )
-    scorer = Scorer(checkpoint, options.precision, options.batch_tokens)
     prompts = [template.text.replace("{}", label) for label in labels]
-    scores = score_prompts(texts, prompts, position, checkpoint, scorer, options)
+    pairs = encode_label_pairs(encoder, texts, prompts, position)
+    scores = Scorer(checkpoint, options.precision, options.batch_tokens).score(pairs, len(texts) * len(labels))
     examples = [Example(index, None, text, None) for index, text in enumerate(texts)]
     answers = answer(examples, labels, scores.values.reshape(len(texts), len(labels)))
     if options.output:

@@ -9,130 +9,62 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from nsp_bert.checkpoint import load_vocabulary
+from nsp_bert.cards import DATASETS, ClozeCard, CoreferenceCard, Position, SentencePairCard
+from nsp_bert.checkpoint import Checkpoint, load_vocabulary
 from nsp_bert.environment import import_tensorflow
 from nsp_bert.errors import UserError
 from nsp_bert.scorer import EncodedPair
 
-DATASETS = Path(__file__).resolve().parent / "datasets"
 SPECIALS_PER_PAIR = 3  # [CLS], [SEP], [SEP]
 SAMPLE_DIR = DATASETS / "sample"
 DEFAULT_DATA_DIR = DATASETS / "fewclue"
 
 Tokenize = Callable[[str], list[int]]
-Position = Literal["prefix", "suffix"]
-
-
-class Template(BaseModel):
-    """A prompt with a `{}` for the label word; `words` replaces the card's label words for this template alone."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    text: str
-    words: dict[str, str] | None = None
-
-
-class Fields(BaseModel):
-    """The keys of a row: `text` is what is classified; `label` and `id` may be absent from a row."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    text: str
-    label: str = "label"
-    id: str = "id"
-
-
-class Card(BaseModel):
-    """A dataset's facts, one YAML file each (`datasets/README.md` explains every key)."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    name: str
-    title: str
-    task: Literal["classification"]
-    path: str = Field(description="file of a split below the data folder, with {split}")
-    source: str
-    splits: list[str]
-    fields: Fields
-    labels: dict[str, str] = Field(min_length=2, description="label value -> label word (verbalizer), in score order")
-    templates: list[Template] = Field(min_length=1, description="the last is the default")
-    position: Position
-
-    def template(self, choice: str | None) -> tuple[int | None, Template]:
-        """Return (number, template) for a number from 1, a text with `{}`, or None for the default (the last).
-
-        The number is None for a text that is not one of the card's.
-        """
-        if choice is None:
-            return len(self.templates), self.templates[-1]
-        if choice.lstrip("-").isdigit():
-            if not 1 <= int(choice) <= len(self.templates):
-                texts = ", ".join(f"{number} = {one.text}" for number, one in enumerate(self.templates, 1))
-                raise UserError(f"--template {choice}: {self.title} has templates {texts}; or give a text with {{}}")
-            return int(choice), self.templates[int(choice) - 1]
-        for number, template in enumerate(self.templates, 1):
-            if template.text == choice:
-                return number, template
-        return None, parse_template(choice)
-
-    def prompts(self, template: Template) -> list[str]:
-        """Return one prompt per label, in card order."""
-        return [template.text.replace("{}", word) for word in (template.words or self.labels).values()]
-
-
-def parse_template(text: str) -> Template:
-    """Return a template from its text. Raises UserError unless `{}` stands in it exactly once."""
-    if text.count("{}") != 1:
-        raise UserError(f"--template {text!r}: {{}} must stand in it once, where the label word goes")
-    return Template(text=text)
-
-
-def card_names(task: str) -> list[str]:
-    """Return the names of the cards of a task, those with the fewest labels (the cheapest to score) first."""
-    cards = [load_card(path.stem) for path in (DATASETS / "cards").glob("*.yaml")]
-    return [card.name for card in sorted(cards, key=lambda card: (len(card.labels), card.name)) if card.task == task]
-
-
-def load_card(name: str, folder: Path = DATASETS / "cards") -> Card:
-    """Return a validated card. Raises UserError naming the file and the key that is unknown, missing or mistyped."""
-    path = folder / f"{name}.yaml"
-    try:
-        card = Card(**yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        known = ", ".join(sorted(one.stem for one in folder.glob("*.yaml")))
-        raise UserError(f"no dataset {name!r}: there are cards for {known}") from error
-    except ValidationError as error:
-        raise UserError(f"{path}: {validation_reasons(error)}") from error
-    except (yaml.YAMLError, TypeError) as error:
-        raise UserError(f"{path}: not a YAML mapping ({' '.join(str(error).split())})") from error
-    for template in card.templates:
-        if template.text.count("{}") != 1:
-            raise UserError(f"{path}: templates: {template.text!r} must hold {{}} once")
-        if template.words is not None and list(template.words) != list(card.labels):
-            raise UserError(f"{path}: templates: the words of {template.text!r} must name the labels in their order")
-    return card
-
-
-def validation_reasons(error: ValidationError) -> str:
-    """Return pydantic's findings as one line: key, what is wrong."""
-    return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
 
 
 @dataclass(frozen=True)
 class Example:
-    """One row of a split: `index` counts from 0 in file order; `label` is a label value of the card, or None."""
+    """One row of a split: `index` counts from 0 in file order; `label` is a label value as text, or None.
+
+    `content` is what the task scores: a text, a SentencePair, a Mention or a Cloze.
+    """
 
     index: int
     id: Any
-    text: str
+    content: Any
     label: str | None
+
+
+@dataclass(frozen=True)
+class SentencePair:
+    """The sentence in the prompt's place, and the other."""
+
+    prompt: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A pronoun and a span of a text, with the character offsets of both."""
+
+    text: str
+    span: str
+    span_offset: int
+    pronoun: str
+    pronoun_offset: int
+
+
+@dataclass(frozen=True)
+class Cloze:
+    """What stands before and after the blank, and the candidates for it."""
+
+    before: str
+    after: str
+    candidates: tuple[str, ...]
 
 
 def read_json_lines(path: Path, limit: int | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -161,23 +93,75 @@ def read_json_lines(path: Path, limit: int | None = None) -> Iterator[tuple[str,
         raise UserError(f"{shown}:{number}: broken JSON ({error.msg}, column {error.colno}); mend the line") from error
 
 
-def load_examples(card: Card, data_dir: Path, split: str, limit: int | None = None) -> list[Example]:
+def load_examples(card: Any, data_dir: Path, split: str, limit: int | None = None) -> list[Example]:
     """Return the first `limit` rows of a split in file order. Raises UserError naming file and line."""
     path = split_path(card, data_dir, split)
+    parse = PARSERS[card.task]
     examples: list[Example] = []
     for index, (place, row) in enumerate(read_json_lines(path, limit)):
-        text = row.get(card.fields.text)
-        if not isinstance(text, str):
-            raise UserError(f'{place}: no "{card.fields.text}" with a text; is this a file of {card.title}?')
+        content, labels = parse(card, place, row)
         label = row.get(card.fields.label)
-        if label is not None and str(label) not in card.labels:
-            raise UserError(f"{place}: unknown label {label!r}; {card.title} has {_some(list(card.labels))}")
+        if label is not None and str(label) not in labels:
+            raise UserError(f"{place}: unknown label {label!r}; {card.title} has {_some(list(labels))}")
         if examples and (label is None) != (examples[0].label is None):
             raise UserError(f'{place}: "{card.fields.label}" must stand in every row or in none')
-        examples.append(Example(index, row.get(card.fields.id), text, None if label is None else str(label)))
+        row_id = row.get(card.fields.id, row.get("id"))
+        examples.append(Example(index, row_id, content, None if label is None else str(label)))
     if not examples:
         raise UserError(f"{path}: holds no rows")
     return examples
+
+
+def _text(card: Any, place: str, row: dict[str, Any], key: str) -> str:
+    text = row.get(key)
+    if not isinstance(text, str):
+        raise UserError(f'{place}: no "{key}" with a text; is this a file of {card.title}?')
+    return text
+
+
+def _parse_text(card: Any, place: str, row: dict[str, Any]) -> tuple[str, Any]:
+    return _text(card, place, row, card.fields.text), card.labels
+
+
+def _parse_pair(card: SentencePairCard, place: str, row: dict[str, Any]) -> tuple[SentencePair, Any]:
+    prompt = row.get(card.fields.prompt)
+    if isinstance(prompt, list) and prompt and all(isinstance(part, str) for part in prompt):
+        prompt = card.joiner.join(prompt)
+    if not isinstance(prompt, str):
+        raise UserError(f'{place}: no "{card.fields.prompt}" with a text or a list of texts; is this {card.title}?')
+    return SentencePair(prompt, _text(card, place, row, card.fields.text)), card.labels
+
+
+def _parse_mention(card: CoreferenceCard, place: str, row: dict[str, Any]) -> tuple[Mention, Any]:
+    fields = card.fields
+    text, target = _text(card, place, row, fields.text), row.get(fields.target)
+    if not isinstance(target, dict):
+        raise UserError(f'{place}: no "{fields.target}" with the spans; is this a file of {card.title}?')
+    found: list[Any] = []
+    for key, offset_key in ((fields.span, fields.span_offset), (fields.pronoun, fields.pronoun_offset)):
+        span, offset = _text(card, place, target, key), target.get(offset_key)
+        if not isinstance(offset, int) or not text.startswith(span, offset):
+            raise UserError(f'{place}: "{key}" {span!r} does not stand at "{offset_key}" {offset!r} of the text')
+        found += [span, offset]
+    return Mention(text, *found), card.labels
+
+
+def _parse_cloze(card: ClozeCard, place: str, row: dict[str, Any]) -> tuple[Cloze, Any]:
+    text, candidates = _text(card, place, row, card.fields.text), row.get(card.fields.candidates)
+    if text.count(card.blank) != 1:
+        raise UserError(f"{place}: the blank {card.blank} stands {text.count(card.blank)} times in the text, not once")
+    if not isinstance(candidates, list) or not candidates or not all(isinstance(c, str) and c for c in candidates):
+        raise UserError(f'{place}: "{card.fields.candidates}" is not a list of texts, none of them empty')
+    before, after = text.split(card.blank)
+    return Cloze(before, after, tuple(candidates)), [str(index) for index in range(len(candidates))]
+
+
+PARSERS: dict[str, Callable[[Any, str, dict[str, Any]], tuple[Any, Any]]] = {
+    "classification": _parse_text,
+    "sentence-pair": _parse_pair,
+    "coreference": _parse_mention,
+    "cloze": _parse_cloze,
+}
 
 
 def read_texts(source: str) -> list[str]:
@@ -197,7 +181,7 @@ def read_texts(source: str) -> list[str]:
     return texts
 
 
-def split_path(card: Card, data_dir: Path, split: str) -> Path:
+def split_path(card: Any, data_dir: Path, split: str) -> Path:
     """Return a split's file. Raises UserError when the folder, the dataset or the split is not there."""
     path = data_dir / card.path.format(split=split)
     if not data_dir.is_dir():
@@ -242,25 +226,29 @@ class Part:
 class PairEncoder:
     """Assembles [CLS] first [SEP] second [SEP] within `max_length` tokens; protected parts are never shortened."""
 
+    tokenize: Tokenize
     cls_id: int
     sep_id: int
     max_length: int
+
+    def part(self, text: str, cut: Literal["left", "right"] | None = None) -> Part:
+        """Return a tokenised part; `cut` names the end it may be shortened from."""
+        return Part(self.tokenize(text), cut)
 
     def encode(self, first: list[Part], second: list[Part]) -> EncodedPair:
         """Return the pair, the longest parts that may be cut being shortened until it fits.
 
         Raises UserError when the protected parts alone are too long.
         """
-        kept = self._kept_lengths([*first, *second])
-        token_ids = [self.cls_id]
-        for part, length in zip(first, kept, strict=False):
-            token_ids += part.shortened(length)
-        token_ids.append(self.sep_id)
+        parts = self.fit([*first, *second])
+        token_ids = [self.cls_id, *chain.from_iterable(parts[: len(first)]), self.sep_id]
         first_length = len(token_ids)
-        for part, length in zip(second, kept[len(first) :], strict=True):
-            token_ids += part.shortened(length)
-        token_ids.append(self.sep_id)
+        token_ids += [*chain.from_iterable(parts[len(first) :]), self.sep_id]
         return EncodedPair(token_ids, first_length)
+
+    def fit(self, parts: list[Part]) -> list[list[int]]:
+        """Return the token ids that stay of each part."""
+        return [part.shortened(length) for part, length in zip(parts, self._kept_lengths(parts), strict=True)]
 
     def _kept_lengths(self, parts: list[Part]) -> list[int]:
         lengths = [len(part.token_ids) for part in parts]
@@ -282,22 +270,98 @@ class PairEncoder:
         return lengths
 
 
-def make_pair_encoder(vocab_path: Path, max_length: int) -> PairEncoder:
-    """Return an encoder with the vocabulary's [CLS] and [SEP]."""
-    vocabulary = load_vocabulary(vocab_path)
-    return PairEncoder(vocabulary["[CLS]"], vocabulary["[SEP]"], max_length)
+def make_pair_encoder(checkpoint: Checkpoint, max_length: int) -> PairEncoder:
+    """Return an encoder with the checkpoint's vocabulary. Raises UserError when its position table is shorter."""
+    if max_length > checkpoint.max_position:
+        raise UserError(
+            f"--max-length {max_length} is beyond the position table of {checkpoint.name}:"
+            f" {checkpoint.max_position} at most"
+        )
+    vocabulary = load_vocabulary(checkpoint.vocab_path)
+    tokenize = load_tokenizer(checkpoint.vocab_path, checkpoint.do_lower_case)
+    return PairEncoder(tokenize, vocabulary["[CLS]"], vocabulary["[SEP]"], max_length)
 
 
 def encode_label_pairs(
-    texts: list[str], prompts: list[str], tokenize: Tokenize, encoder: PairEncoder, position: Position
+    encoder: PairEncoder, texts: list[str], prompts: list[str], position: Position
 ) -> Iterator[EncodedPair]:
     """Yield len(texts) * len(prompts) pairs, all prompts of a text in turn; each text and prompt is tokenised once.
 
     `prefix` puts the prompt first, `suffix` the text (paper, section 3). A text may be cut at its right end.
     """
-    prompt_parts = [[Part(tokenize(prompt))] for prompt in prompts]
+    prompt_parts = [[encoder.part(prompt)] for prompt in prompts]
     for text in texts:
-        text_part = [Part(tokenize(text), cut="right")]
+        text_part = [encoder.part(text, "right")]
         for prompt_part in prompt_parts:
-            pair = (prompt_part, text_part) if position == "prefix" else (text_part, prompt_part)
-            yield encoder.encode(*pair)
+            yield encoder.encode(*_in_order(prompt_part, text_part, position))
+
+
+def encode_sentence_pairs(
+    encoder: PairEncoder, pairs: list[SentencePair], position: Position, protect_prompt: bool
+) -> Iterator[EncodedPair]:
+    """Yield a pair each; both sentences may be cut at their right end, the longer first, a protected prompt never."""
+    for pair in pairs:
+        prompt = [encoder.part(pair.prompt, None if protect_prompt else "right")]
+        yield encoder.encode(*_in_order(prompt, [encoder.part(pair.text, "right")], position))
+
+
+def encode_mentions(
+    encoder: PairEncoder, mentions: list[Mention], template: str, position: Position, stages: int
+) -> Iterator[EncodedPair]:
+    """Yield a pair each: does the pronoun mean the span (paper, section 3.2.2)?
+
+    Two stages: the text with the first prompt about the pronoun is one segment, the span the other. One stage: the
+    text is one segment, prompt and span the other. Of a long text the stretch between pronoun and span stays longest.
+    """
+    for mention in mentions:
+        question, span = encoder.part(template.replace("{}", mention.pronoun)), encoder.part(mention.span)
+        text = _around(encoder, mention)
+        first, second = ([*text, question], [span]) if stages == 2 else (text, [question, span])
+        yield encoder.encode(*_in_order(second, first, position))
+
+
+def _around(encoder: PairEncoder, mention: Mention) -> list[Part]:
+    """Cut a text into what stands before, between and after pronoun and span; only the middle is protected."""
+    start = min(mention.span_offset, mention.pronoun_offset)
+    end = max(mention.span_offset + len(mention.span), mention.pronoun_offset + len(mention.pronoun))
+    text = mention.text
+    middle = encoder.part(text[start:end])
+    cut: Literal["left"] | None = "left" if len(middle.token_ids) > encoder.max_length // 2 else None
+    return [encoder.part(text[:start], "left"), Part(middle.token_ids, cut), encoder.part(text[end:], "right")]
+
+
+def encode_clozes(
+    encoder: PairEncoder, clozes: list[Cloze], blank: str, position: Position, soft: bool
+) -> Iterator[EncodedPair]:
+    """Yield a pair per candidate, all candidates of a text in turn; a long text keeps a window around the blank.
+
+    Soft positions: the blank leaves the text and the candidate takes its position ids (paper, section 3.2.3). Hard
+    positions: the blank stays as the data spell it and positions count on.
+    """
+    mark = encoder.part(blank)
+    for cloze in clozes:
+        before, after = encoder.part(cloze.before, "left"), encoder.part(cloze.after, "right")
+        for word in cloze.candidates:
+            candidate = encoder.part(word)
+            if soft:
+                yield _soft_cloze(encoder, before, after, candidate, position)
+            else:
+                yield encoder.encode(*_in_order([candidate], [before, mark, after], position))
+
+
+def _soft_cloze(encoder: PairEncoder, before: Part, after: Part, candidate: Part, position: Position) -> EncodedPair:
+    left, word, right = encoder.fit([before, candidate, after])
+    start = 1 if position == "suffix" else 2  # with a prefix, the candidate's [SEP] has position 1
+    places = range(start, start + len(left) + len(word) + len(right))
+    blank = places[len(left) : len(left) + len(word)]
+    text_places = [*places[: len(left)], *places[len(left) + len(word) :]]
+    end = places.stop
+    if position == "suffix":
+        token_ids = [encoder.cls_id, *left, *right, encoder.sep_id, *word, encoder.sep_id]
+        return EncodedPair(token_ids, len(left) + len(right) + 2, [0, *text_places, end, *blank, end + 1])
+    token_ids = [encoder.cls_id, *word, encoder.sep_id, *left, *right, encoder.sep_id]
+    return EncodedPair(token_ids, len(word) + 2, [0, *blank, 1, *text_places, end])
+
+
+def _in_order(prompt: list[Part], text: list[Part], position: Position) -> tuple[list[Part], list[Part]]:
+    return (prompt, text) if position == "prefix" else (text, prompt)

@@ -1,4 +1,4 @@
-"""Log-odds -> predictions."""
+"""Log-odds -> predictions: candidates-contrast and samples-contrast (paper, section 3.3)."""
 
 from __future__ import annotations
 
@@ -11,3 +11,42 @@ def candidates_contrast(log_odds: np.ndarray) -> np.ndarray:
     `log_odds` is float32 (examples, candidates); the result is int64 (examples,), the first of equals.
     """
     return np.argmax(log_odds, axis=1)
+
+
+def candidates_contrast_each(log_odds: list[np.ndarray]) -> np.ndarray:
+    """Return candidates_contrast of examples that have different numbers of candidates: int64 (examples,)."""
+    return np.array([int(np.argmax(row)) for row in log_odds], np.int64)
+
+
+def rank(log_odds: np.ndarray, labels: int) -> np.ndarray:
+    """Return the label index int64 (n,) of each score float32 (n,): the ranking is cut into `labels` equal parts.
+
+    What does not divide evenly goes to the last label, as in the authors' release.
+    """
+    count = len(log_odds)
+    places = np.empty(count, np.int64)
+    places[np.argsort(log_odds, kind="stable")] = np.arange(count)
+    size = count // labels
+    return np.minimum(places // size, labels - 1) if size else np.full(count, labels - 1)
+
+
+def rank_in_batches(log_odds: np.ndarray, labels: int, size: int) -> np.ndarray:
+    """Return the label index int64 (n,), ranked inside consecutive batches of `size` rows, the last one shorter."""
+    batches = [log_odds[start : start + size] for start in range(0, len(log_odds), size)]
+    return np.concatenate([rank(batch, labels) for batch in batches])
+
+
+def learn_thresholds(log_odds: np.ndarray, labels: int) -> np.ndarray:
+    """Return the labels - 1 thresholds float32, ascending: threshold i is the highest score that ranks as label i.
+
+    No label is looked at (paper, section 3.3.2). Raises ValueError for fewer scores than labels.
+    """
+    if len(log_odds) < labels:
+        raise ValueError(f"{labels} labels cannot be told apart by {len(log_odds)} scores")
+    ranks = rank(log_odds, labels)
+    return np.array([log_odds[ranks == label].max() for label in range(labels - 1)], np.float32)
+
+
+def apply_thresholds(log_odds: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Return how many thresholds each score lies above: the label index int64 (n,)."""
+    return np.searchsorted(thresholds, log_odds, side="left")

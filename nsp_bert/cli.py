@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nsp_bert.checkpoint import DEFAULT_MODEL, Checkpoint, open_checkpoint
 from nsp_bert.errors import UserError
-from nsp_bert.scorer import PRECISIONS
+from nsp_bert.results import Run, prepare_output, print_table, write_run
+from nsp_bert.scorer import PRECISIONS, Scorer
 
 INTERRUPTED = 130
-DEFAULT_MAX_LENGTH = 128
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,7 @@ def make_parser(description: str, datasets: list[str], default_data_dir: Path) -
         metavar="NAME_OR_DIR",
         help="a name in models/cards.yaml or a folder with bert_config.json, vocab.txt, *.ckpt.* (%(default)s)",
     )
-    model.add_argument(
-        "--max-length", type=positive, default=DEFAULT_MAX_LENGTH, metavar="TOKENS", help="of a pair (%(default)s)"
-    )
+    model.add_argument("--max-length", type=positive, metavar="TOKENS", help="of a pair; default: the dataset's own")
     model.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the arithmetic (%(default)s)")
     model.add_argument(
         "--batch-tokens",
@@ -67,10 +66,16 @@ def make_parser(description: str, datasets: list[str], default_data_dir: Path) -
         help="rows x length of a batch: memory and speed, not the result (%(default)s)",
     )
     prompt = parser.add_argument_group("prompt")
-    prompt.add_argument("--template", metavar="NUMBER_OR_TEXT", help="1, 2, 3 of the card or a text; default: the last")
     prompt.add_argument("--prompt-position", choices=("prefix", "suffix"), help="prompt before or after the text")
     parser.add_argument("--output", type=Path, metavar="DIR", help="write result files there")
     return parser
+
+
+def add_template_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--template`, for the tasks whose cards have templates."""
+    parser.add_argument(
+        "--template", metavar="NUMBER_OR_TEXT", help="1, 2, 3 of the card or a text with {}; default: the last"
+    )
 
 
 def choose_data(data_dir: Path | None, default_dir: Path, sample_dir: Path) -> Data:
@@ -80,15 +85,68 @@ def choose_data(data_dir: Path | None, default_dir: Path, sample_dir: Path) -> D
     return Data(default_dir, sample=False) if default_dir.is_dir() else Data(sample_dir, sample=True)
 
 
-def open_model(options: argparse.Namespace) -> Checkpoint:
-    """Return the checkpoint of `--model`. Raises UserError when `--max-length` is beyond its position table."""
-    checkpoint = open_checkpoint(options.model)
-    if options.max_length > checkpoint.max_position:
-        raise UserError(
-            f"--max-length {options.max_length} is beyond the position table of {checkpoint.name}:"
-            f" {checkpoint.max_position} at most"
+@dataclass(frozen=True)
+class Session:
+    """What the datasets of one call share: options, data, model."""
+
+    options: argparse.Namespace
+    data: Data
+    checkpoint: Checkpoint
+    scorer: Scorer
+
+    def max_length(self, card: Any) -> int:
+        """Return `--max-length`, or the dataset's own."""
+        return self.options.max_length or card.max_length
+
+    def position(self, card: Any) -> Any:
+        """Return `--prompt-position`, or the dataset's own."""
+        return self.options.prompt_position or card.position
+
+    def announce(self, card: Any, rows: int, pairs: str, prompt: str) -> None:
+        """Print what runs on what."""
+        sample = " (bundled sample)" if self.data.sample else ""
+        print(
+            f"{card.title} {self.options.split}{sample}: {rows} rows, {pairs} pairs, {self.position(card)} {prompt},"
+            f" {self.checkpoint.name}, {self.options.precision}"
         )
-    return checkpoint
+
+    def as_published(self, card: Any) -> bool:
+        """Return whether data, prompt position and length are those of the published runs."""
+        options = self.options
+        return (
+            not (self.data.sample or options.limit)
+            and self.position(card) == card.position
+            and self.max_length(card) == card.max_length
+        )
+
+    def settings(self, card: Any, **more: Any) -> dict[str, Any]:
+        """Return the settings for the result file."""
+        return more | {
+            "prompt_position": self.position(card),
+            "max_length": self.max_length(card),
+            "precision": self.options.precision,
+            "limit": self.options.limit,
+        }
+
+
+def run_datasets(
+    options: argparse.Namespace, data: Data, load_card: Callable[[str], Any], run: Callable[[Any, Session], Run]
+) -> int:
+    """Run every dataset of `--dataset`, write each result as it comes, end with the table; return the exit status."""
+    cards = [load_card(name) for name in options.dataset]
+    if options.output:
+        prepare_output(options.output)
+    checkpoint = open_checkpoint(options.model)
+    session = Session(options, data, checkpoint, Scorer(checkpoint, options.precision, options.batch_tokens))
+    runs: list[Run] = []
+    for card in cards:
+        runs.append(run(card, session))
+        if options.output:
+            write_run(runs[-1], options.output)
+        if not runs[-1].complete:
+            break
+    print_table(runs)
+    return 0 if runs[-1].complete else INTERRUPTED
 
 
 def run_main(main: Callable[[list[str] | None], int], arguments: list[str] | None = None) -> None:

@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,8 @@ class Answer:
 class Run:
     """One dataset scored by one model: what the result files and the final table say of it.
 
-    `answers` are in file order; all of them or none have a label. `pairs` were scored in `seconds`.
+    `answers` are in file order; all of them or none have a label. `pairs` were scored in `seconds`. `extra` are further
+    accuracies by name, `details` what else the result file says.
     """
 
     dataset: str
@@ -83,6 +84,8 @@ class Run:
     published: Published | None
     pairs: int
     seconds: float
+    extra: dict[str, Accuracy] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> Accuracy | None:
@@ -91,14 +94,44 @@ class Run:
             return None
         return Accuracy(len(self.answers), sum(answer.label == answer.prediction for answer in self.answers))
 
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Return every metric with the interval of the headline, nothing without labels."""
+        if self.accuracy is None:
+            return {}
+        others = {name: accuracy.value for name, accuracy in self.extra.items()}
+        return {"accuracy": self.accuracy.value, "accuracy_interval": self.accuracy.interval} | others
 
-def find_published(dataset: str, model: str, template: int | None, split: str) -> Published | None:
+
+def published_by_template(dataset: str, model: str, template: int | None, split: str) -> Published | None:
     """Return the paper's accuracy of a template (numbered from 1) by this very model on this very split, if printed."""
-    tables = yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))
-    templates = tables["per_model_A"].get(dataset, {}).get(model)
+    templates = _table("per_model_A").get(dataset, {}).get(model)
     if templates is None or template is None or split not in PUBLISHED_SPLITS:
         return None
-    return Published(templates[template - 1][PUBLISHED_SPLITS[split]], tables["sources"]["A"])
+    return _from_paper(templates[template - 1][PUBLISHED_SPLITS[split]])
+
+
+def published_by_thresholds(dataset: str, model: str, split: str) -> Published | None:
+    """Return the paper's samples-contrast accuracy; it was printed for uer-mixed-bert-base alone."""
+    table = _table("samples_contrast_A")
+    columns = {"dev_few_all": "dev", "test_public": "thresholds"}
+    if model != "uer-mixed-bert-base" or dataset not in table or split not in columns:
+        return None
+    return _from_paper(table[dataset][table["columns"].index(columns[split])])
+
+
+def published_by_positions(positions: str, model: str, split: str) -> Published | None:
+    """Return the paper's cloze accuracy with soft or hard positions by this very model on this very split."""
+    found = _table("chid_A")[f"{positions}_position"].get(model)
+    return _from_paper(found[PUBLISHED_SPLITS[split]]) if found and split in PUBLISHED_SPLITS else None
+
+
+def _table(name: str) -> dict[str, Any]:
+    return yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))[name]
+
+
+def _from_paper(accuracy: float) -> Published:
+    return Published(accuracy, _table("sources")["A"])
 
 
 def print_table(runs: list[Run], console: Console | None = None) -> None:
@@ -107,10 +140,13 @@ def print_table(runs: list[Run], console: Console | None = None) -> None:
     sample = ", bundled sample" if first.sample else ""
     table = Table(title=f"{first.model} on {first.split}{sample}", title_justify="left", header_style="bold")
     table.add_column("dataset")
-    for header in ("n", "accuracy", "95 % interval", "published", "pairs/s"):
+    extra = list(dict.fromkeys(name for run in runs for name in run.extra))
+    headers = ("n", "accuracy", "95 % interval", "published", *(name.removeprefix("accuracy_") for name in extra))
+    for header in (*headers, "pairs/s"):
         table.add_column(header, justify="right", no_wrap=True)
     for run in runs:
-        table.add_row(run.title, str(len(run.answers)), *_figures(run), f"{_rate(run):.0f}")
+        others = [f"{100 * run.extra[name].value:.2f}" if name in run.extra else "" for name in extra]
+        table.add_row(run.title, str(len(run.answers)), *_figures(run), *others, f"{_rate(run):.0f}")
     (console or Console()).print(table)
 
 
@@ -140,7 +176,6 @@ def prepare_output(folder: Path) -> None:
 
 def write_run(run: Run, folder: Path) -> None:
     """Write `<dataset>.<split>.json` and `.jsonl`, each in one piece."""
-    accuracy = run.accuracy
     summary = {
         "dataset": run.dataset,
         "split": run.split,
@@ -149,14 +184,14 @@ def write_run(run: Run, folder: Path) -> None:
         "model": run.model,
         "settings": run.settings,
         "n": len(run.answers),
-        "metrics": {"accuracy": accuracy.value, "accuracy_interval": accuracy.interval} if accuracy else {},
+        "metrics": run.metrics,
         "published": {"accuracy": run.published.accuracy / 100, "source": run.published.source}
         if run.published
         else None,
         "versions": versions(),
         "seconds": round(run.seconds, 3),
         "pairs_per_second": round(_rate(run), 1),
-    }
+    } | run.details
     stem = f"{run.dataset}.{run.split}"
     write_json_lines((vars(answer) for answer in run.answers), folder / f"{stem}.jsonl")
     write_text(json.dumps(summary, ensure_ascii=False, indent=2) + "\n", folder / f"{stem}.json")

@@ -22,10 +22,14 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 class EncodedPair(NamedTuple):
-    """[CLS] first [SEP] second [SEP]: the token ids, and how many of them are segment 0 (up to the first [SEP])."""
+    """[CLS] first [SEP] second [SEP]: the token ids, and how many of them are segment 0 (up to the first [SEP]).
+
+    `position_ids` are as many as the token ids; without them positions count from 0.
+    """
 
     token_ids: list[int]
     first_length: int
+    position_ids: list[int] | None = None
 
 
 class Scores(NamedTuple):
@@ -54,11 +58,11 @@ class Scorer:
         head = bert.layers["NSP-Proba"]
         self._kernel, self._bias = head.kernel, head.bias
         ids = tf.TensorSpec([None, None], tf.int32)
-        self._log_odds = tf.function(self._forward, input_signature=[ids, ids])
+        self._log_odds = tf.function(self._forward, input_signature=[ids, ids, ids])
 
-    def _forward(self, token_ids: Any, segment_ids: Any) -> Any:
+    def _forward(self, token_ids: Any, segment_ids: Any, position_ids: Any) -> Any:
         tf = self._tf
-        pooled = tf.cast(self._pooler([token_ids, segment_ids], training=False), tf.float32)
+        pooled = tf.cast(self._pooler([token_ids, segment_ids, position_ids], training=False), tf.float32)
         logits = pooled @ tf.cast(self._kernel, tf.float32) + tf.cast(self._bias, tf.float32)
         return logits[:, 0] - logits[:, 1]
 
@@ -69,8 +73,8 @@ class Scorer:
         with tqdm(total=total, desc="scoring", unit=" pairs", unit_scale=True, dynamic_ncols=True, delay=1) as bar:
             try:
                 while window := list(islice(stream, WINDOW_PAIRS)):
-                    for rows, token_ids, segment_ids in make_batches(window, self._batch_tokens):
-                        values[offset + rows] = self._log_odds(token_ids, segment_ids).numpy()
+                    for rows, *inputs in make_batches(window, self._batch_tokens):
+                        values[offset + rows] = self._log_odds(*inputs).numpy()
                         bar.update(len(rows))
                     offset += len(window)
             except KeyboardInterrupt:
@@ -78,8 +82,10 @@ class Scorer:
         return Scores(values, complete=True)
 
 
-def make_batches(pairs: list[EncodedPair], batch_tokens: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield (rows int64 (B,), token_ids int32 (B, T), segment_ids int32 (B, T)), longest pairs first.
+def make_batches(
+    pairs: list[EncodedPair], batch_tokens: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield (rows int64 (B,), token_ids, segment_ids, position_ids int32 (B, T)), longest pairs first.
 
     B * T stays within `batch_tokens`, one pair at least.
     """
@@ -89,11 +95,11 @@ def make_batches(pairs: list[EncodedPair], batch_tokens: int) -> Iterator[tuple[
     while start < len(order):
         padded = -(-int(lengths[order[start]]) // LENGTH_STEP) * LENGTH_STEP
         rows = order[start : start + max(batch_tokens // padded, 1)]
-        token_ids = np.zeros((len(rows), padded), np.int32)
-        segment_ids = np.zeros((len(rows), padded), np.int32)
+        token_ids, segment_ids, position_ids = np.zeros((3, len(rows), padded), np.int32)
         for place, row in enumerate(rows):
-            pair = pairs[row]
-            token_ids[place, : len(pair.token_ids)] = pair.token_ids
-            segment_ids[place, pair.first_length : len(pair.token_ids)] = 1
-        yield rows, token_ids, segment_ids
+            pair, length = pairs[row], lengths[row]
+            token_ids[place, :length] = pair.token_ids
+            segment_ids[place, pair.first_length : length] = 1
+            position_ids[place, :length] = np.arange(length) if pair.position_ids is None else pair.position_ids
+        yield rows, token_ids, segment_ids, position_ids
         start += len(rows)

@@ -22,8 +22,8 @@ class ClsBERT(BERT):
     """BERT whose last layer has a single query; keys and values still come from every position."""
 
     def get_inputs(self) -> list[Any]:
-        """Return integer inputs token_ids and segment_ids (B, T): ids must not be rounded in reduced precision."""
-        names = ("Input-Token", "Input-Segment")
+        """Return integer inputs token, segment and position ids (B, T): reduced precision must not round them."""
+        names = ("Input-Token", "Input-Segment", "Input-Position")
         return [self.apply(layer=Input, shape=(self.sequence_length,), dtype="int32", name=name) for name in names]
 
     def apply(self, inputs: Any = None, layer: Any = None, arguments: Any = None, **kwargs: Any) -> Any:
@@ -45,6 +45,7 @@ def build_bert(checkpoint: Checkpoint) -> ClsBERT:
         **config,
         max_position=checkpoint.max_position,
         segment_vocab_size=config.get("type_vocab_size", 2),
+        custom_position_ids=True,
         with_nsp=True,
     )
     with warnings.catch_warnings():

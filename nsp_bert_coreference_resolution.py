@@ -1,0 +1,55 @@
+"""Zero-shot coreference: CLUEWSC, by the two-stage prompt and samples-contrast with the NSP head.
+
+The text with the question what the pronoun means (e.g. 上文中他是指) is one segment, the span the other; thresholds
+that cut the dev scores into equal parts turn the test scores into true and false. --stages 1 puts question and span
+together.
+
+Published with uer-mixed-bert-base, test_public, thresholds (arXiv:2109.03564): CLUEWSC 59.43. The paper's Table 12 says
+suffix (the span last), the authors' released code uses prefix: --prompt-position runs either. To compare:
+
+  python nsp_bert_coreference_resolution.py --model uer-mixed-bert-base --output results --batch-curve
+
+Cost in pairs (dev and test rows): 1,135.
+"""
+
+from __future__ import annotations
+
+import argparse
+from itertools import chain
+
+from nsp_bert.cards import CoreferenceCard, card_names, load_card
+from nsp_bert.cli import Session, add_template_option, choose_data, make_parser, run_datasets, run_main
+from nsp_bert.results import Run
+from nsp_bert.samples_contrast import add_curve_options, contrast_dataset
+from utils import DEFAULT_DATA_DIR, SAMPLE_DIR, encode_mentions, load_examples, make_pair_encoder
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = make_parser(__doc__ or "", card_names("coreference"), DEFAULT_DATA_DIR)
+    add_template_option(parser)
+    parser.add_argument("--stages", type=int, choices=(1, 2), default=2, help="of the prompt (%(default)s)")
+    add_curve_options(parser)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None) -> int:
+    options = parse_arguments(arguments)
+    data = choose_data(options.data_dir, DEFAULT_DATA_DIR, SAMPLE_DIR)
+    return run_datasets(options, data, load_card, run_dataset)
+
+
+def run_dataset(card: CoreferenceCard, session: Session) -> Run:
+    options = session.options
+    dev = load_examples(card, session.data.folder, card.dev_split)
+    test = load_examples(card, session.data.folder, options.split, options.limit)
+    encoder = make_pair_encoder(session.checkpoint, session.max_length(card))
+    number, template = card.template(options.template)
+    mentions = [example.content for example in chain(dev, test)]
+    pairs = encode_mentions(encoder, mentions, template.text, session.position(card), options.stages)
+    prompt = {"template": template.text, "template_number": number, "stages": options.stages}
+    default = number == len(card.templates) and options.stages == 2
+    return contrast_dataset(card, session, dev, test, pairs, prompt, default)
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,49 @@
+"""Zero-shot sentence pairs: OCNLI, BUSTM, CSL, by samples-contrast with the NSP head.
+
+Every pair gets one score; thresholds that cut the dev scores into equal parts turn the test scores into labels. The
+ranking of all rows, which needs no dev, stands beside it, and with --batch-curve the ranking inside batches.
+
+Published with uer-mixed-bert-base, test_public, thresholds (arXiv:2109.03564): OCNLI 37.38, BUSTM 63.43, CSL 64.41.
+To compare, with the checkpoint in models/uer-mixed-bert-base and the FewCLUE files in datasets/fewclue:
+
+  python nsp_bert_sentence_pair.py --model uer-mixed-bert-base --output results --batch-curve
+
+Cost in pairs (dev and test rows): OCNLI 2,680, BUSTM 1,932, CSL 2,998.
+"""
+
+from __future__ import annotations
+
+import argparse
+from itertools import chain
+
+from nsp_bert.cards import SentencePairCard, card_names, load_card
+from nsp_bert.cli import Session, choose_data, make_parser, run_datasets, run_main
+from nsp_bert.results import Run
+from nsp_bert.samples_contrast import add_curve_options, contrast_dataset
+from utils import DEFAULT_DATA_DIR, SAMPLE_DIR, encode_sentence_pairs, load_examples, make_pair_encoder
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = make_parser(__doc__ or "", card_names("sentence-pair"), DEFAULT_DATA_DIR)
+    add_curve_options(parser)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None) -> int:
+    options = parse_arguments(arguments)
+    data = choose_data(options.data_dir, DEFAULT_DATA_DIR, SAMPLE_DIR)
+    return run_datasets(options, data, load_card, run_dataset)
+
+
+def run_dataset(card: SentencePairCard, session: Session) -> Run:
+    options = session.options
+    dev = load_examples(card, session.data.folder, card.dev_split)
+    test = load_examples(card, session.data.folder, options.split, options.limit)
+    encoder = make_pair_encoder(session.checkpoint, session.max_length(card))
+    sentences = [example.content for example in chain(dev, test)]
+    pairs = encode_sentence_pairs(encoder, sentences, session.position(card), card.protect_prompt)
+    return contrast_dataset(card, session, dev, test, pairs)
+
+
+if __name__ == "__main__":
+    run_main(main)
