@@ -70,7 +70,7 @@ def classify_dataset(card: ClassificationCard, session: Session) -> Run:
     number, template = card.template(options.template)
     prompts, position = card.prompts(template), session.position(card)
     total = len(examples) * len(prompts)
-    session.announce(card, len(examples), f"{len(prompts)} labels = {total}", template.text)
+    session.announce(card, f"{len(examples)} rows x {len(prompts)} labels", total, template.text)
     started = time.monotonic()
     encoder = make_pair_encoder(session.checkpoint, session.max_length(card))
     pairs = encode_label_pairs(encoder, [example.content for example in examples], prompts, position)

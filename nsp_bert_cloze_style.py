@@ -42,7 +42,7 @@ def run_dataset(card: ClozeCard, session: Session) -> Run:
     examples = load_examples(card, session.data.folder, options.split, options.limit)
     clozes = [example.content for example in examples]
     counts = [len(cloze.candidates) for cloze in clozes]
-    session.announce(card, len(examples), f"{sum(counts)}", f"candidate, {options.positions} positions")
+    session.announce(card, f"{len(examples)} rows x their candidates", sum(counts), f"{options.positions} positions")
     started = time.monotonic()
     encoder = make_pair_encoder(session.checkpoint, session.max_length(card))
     soft = options.positions == "soft"

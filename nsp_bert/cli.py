@@ -102,12 +102,13 @@ class Session:
         """Return `--prompt-position`, or the dataset's own."""
         return self.options.prompt_position or card.position
 
-    def announce(self, card: Any, rows: int, pairs: str, prompt: str) -> None:
+    def announce(self, card: Any, size: str, pairs: int, prompt: str) -> None:
         """Print what runs on what."""
         sample = " (bundled sample)" if self.data.sample else ""
+        how = f"{self.position(card)} {prompt}".strip()
         print(
-            f"{card.title} {self.options.split}{sample}: {rows} rows, {pairs} pairs, {self.position(card)} {prompt},"
-            f" {self.checkpoint.name}, {self.options.precision}"
+            f"{card.title} {self.options.split}{sample}: {size} = {pairs} pairs, {how}, {self.checkpoint.name},"
+            f" {self.options.precision}"
         )
 
     def as_published(self, card: Any) -> bool:

@@ -69,8 +69,9 @@ class Answer:
 class Run:
     """One dataset scored by one model: what the result files and the final table say of it.
 
-    `answers` are in file order; all of them or none have a label. `pairs` were scored in `seconds`. `extra` are further
-    accuracies by name, `details` what else the result file says.
+    `answers` are in file order; all of them or none have a label. `pairs` were scored in `seconds`. `headline` names
+    the mapping that made the predictions where a task has several, `extra` holds the accuracies of the others, and
+    `details` what else the result file says.
     """
 
     dataset: str
@@ -84,6 +85,7 @@ class Run:
     published: Published | None
     pairs: int
     seconds: float
+    headline: str | None = None
     extra: dict[str, Accuracy] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
 
@@ -99,7 +101,8 @@ class Run:
         """Return every metric with the interval of the headline, nothing without labels."""
         if self.accuracy is None:
             return {}
-        others = {name: accuracy.value for name, accuracy in self.extra.items()}
+        named = {self.headline: self.accuracy} if self.headline else {}
+        others = {name: accuracy.value for name, accuracy in (named | self.extra).items()}
         return {"accuracy": self.accuracy.value, "accuracy_interval": self.accuracy.interval} | others
 
 
@@ -139,8 +142,8 @@ def print_table(runs: list[Run], console: Console | None = None) -> None:
     first = runs[0]
     sample = ", bundled sample" if first.sample else ""
     table = Table(title=f"{first.model} on {first.split}{sample}", title_justify="left", header_style="bold")
-    table.add_column("dataset")
-    extra = list(dict.fromkeys(name for run in runs for name in run.extra))
+    table.add_column("dataset", no_wrap=True)
+    extra = sorted({name for run in runs for name in run.extra})
     headers = ("n", "accuracy", "95 % interval", "published", *(name.removeprefix("accuracy_") for name in extra))
     for header in (*headers, "pairs/s"):
         table.add_column(header, justify="right", no_wrap=True)

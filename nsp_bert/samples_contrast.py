@@ -45,7 +45,9 @@ def contrast_dataset(
     scored, if dev was.
     """
     options, labels = session.options, len(card.labels)
-    session.announce(card, len(test), f"{len(dev)} dev + {len(test)}", " ".join(map(str, (prompt or {}).values())))
+    session.announce(
+        card, f"{len(test)} + {len(dev)} dev rows", len(test) + len(dev), (prompt or {}).get("template", "")
+    )
     started = time.monotonic()
     scores = session.scorer.score(pairs, len(dev) + len(test))
     seconds = time.monotonic() - started
@@ -65,10 +67,7 @@ def contrast_dataset(
         ]
         if scores.complete and test[0].label is not None:
             truths = np.array([card.labels.index(example.label) for example in test])
-            extra = {
-                "accuracy_ranked": accuracy_of(rank(log_odds, labels), truths),
-                "accuracy_thresholds": accuracy_of(predictions, truths),
-            }
+            extra = {"accuracy_ranked": accuracy_of(rank(log_odds, labels), truths)}
             if options.batch_curve:
                 details["batch_curve"] = batch_curve(log_odds, truths, labels, options.seeds)
                 print_curve(card.title, details["batch_curve"])
@@ -86,6 +85,7 @@ def contrast_dataset(
         pairs=len(dev) + len(done),
         seconds=seconds,
         extra=extra,
+        headline="accuracy_thresholds",
         details=details,
     )
 

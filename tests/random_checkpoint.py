@@ -19,7 +19,7 @@ def vocabulary() -> list[str]:
     return SPECIAL + ASCII + pieces + PUNCTUATION + [chr(code) for code in range(0x4E00, 0x9FA6)]
 
 
-def config(layers: int = 2, hidden: int = 32, max_position: int = 160, vocab_size: int | None = None) -> dict[str, Any]:
+def config(layers: int = 2, hidden: int = 32, max_position: int = 256, vocab_size: int | None = None) -> dict[str, Any]:
     """Return the contents of a `bert_config.json`."""
     return {
         "attention_probs_dropout_prob": 0.1,

@@ -20,7 +20,7 @@ def copy(checkpoint_dir: Path, tmp_path: Path) -> Path:
 def test_heads_and_files(checkpoint_dir: Path) -> None:
     checkpoint = open_checkpoint(str(checkpoint_dir))
     assert checkpoint.heads == ("encoder", "pooler", "MLM", "NSP")
-    assert checkpoint.max_position == 160
+    assert checkpoint.max_position == 256
     assert checkpoint.name == "random"
 
 
@@ -57,7 +57,7 @@ def edit_config(folder: Path, **changes: object) -> None:
         (lambda folder: edit_config(folder, num_hidden_layers=3), "num_hidden_layers 3, the weights 2"),
         (
             lambda folder: edit_config(folder, max_position_embeddings=512),
-            "max_position_embeddings 512, the weights 160",
+            "max_position_embeddings 512, the weights 256",
         ),
         (lambda folder: edit_config(folder, vocab_size=99), "says vocab_size 99, the weights hold"),
         (lambda folder: (folder / "vocab.txt").unlink(), "vocab.txt: cannot be read"),

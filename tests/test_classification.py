@@ -14,7 +14,7 @@ import pytest
 import random_checkpoint
 from conftest import ROOT
 
-import nsp_bert_classification
+from nsp_bert.cards import load_card
 from nsp_bert_classification import main
 
 ErrorLine = Callable[..., str]
@@ -36,7 +36,7 @@ def test_sample_run_writes_the_contract(
     assert (summary["sample"], summary["complete"], summary["n"], summary["published"]) == (True, True, 9, None)
     assert [row["index"] for row in rows] == list(range(9))
     assert all(len(row["scores"]) == 15 for row in rows)
-    labels = list(nsp_bert_classification.load_card("tnews").labels)
+    labels = list(load_card("tnews").labels)
     assert all(row["prediction"] == labels[int(np.argmax(row["scores"]))] for row in rows)
     right = sum(row["prediction"] == row["label"] for row in rows)
     assert summary["metrics"]["accuracy"] == pytest.approx(right / 9)
@@ -147,7 +147,7 @@ def test_bad_model(expect_error: ErrorLine, tmp_path: Path) -> None:
 
 def test_bad_options(expect_error: ErrorLine, checkpoint_dir: Path, tmp_path: Path) -> None:
     model = ("--model", checkpoint_dir)
-    assert "position table" in expect_error(main, *model, "--max-length", 161)
+    assert "position table" in expect_error(main, *model, "--max-length", 257)
     assert "takes" in expect_error(main, *model, "--max-length", 6, "--dataset", "tnews")
     assert "--template 4" in expect_error(main, *model, "--template", 4, "--dataset", "tnews")
     assert "--labels" in expect_error(main, *model, "--labels", ",", "--text", "a")

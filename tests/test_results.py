@@ -9,7 +9,16 @@ import pytest
 from rich.console import Console
 
 from nsp_bert.errors import UserError
-from nsp_bert.results import Accuracy, Answer, Published, Run, find_published, prepare_output, print_table, write_run
+from nsp_bert.results import (
+    Accuracy,
+    Answer,
+    Published,
+    Run,
+    prepare_output,
+    print_table,
+    published_by_template,
+    write_run,
+)
 
 
 def run(**changes: object) -> Run:
@@ -40,14 +49,14 @@ def test_wilson_interval_by_its_formula() -> None:
 
 
 def test_published_numbers_are_those_of_the_same_model_template_and_split() -> None:
-    found = find_published("tnews", "uer-mixed-bert-base", 3, "test_public")
+    found = published_by_template("tnews", "uer-mixed-bert-base", 3, "test_public")
     assert found is not None
     assert (found.accuracy, "2109.03564" in found.source) == (51.0, True)
-    assert find_published("tnews", "uer-mixed-bert-base", 1, "dev_few_all").accuracy == 41.26  # type: ignore[union-attr]
-    assert find_published("tnews", "uer-mixed-bert-base", None, "test_public") is None
-    assert find_published("tnews", "nsp_bert_mini", 3, "test_public") is None
-    assert find_published("tnews", "uer-mixed-bert-base", 3, "test") is None
-    assert find_published("mine", "uer-mixed-bert-base", 3, "test_public") is None
+    assert published_by_template("tnews", "uer-mixed-bert-base", 1, "dev_few_all").accuracy == 41.26  # type: ignore[union-attr]
+    assert published_by_template("tnews", "uer-mixed-bert-base", None, "test_public") is None
+    assert published_by_template("tnews", "nsp_bert_mini", 3, "test_public") is None
+    assert published_by_template("tnews", "uer-mixed-bert-base", 3, "test") is None
+    assert published_by_template("mine", "uer-mixed-bert-base", 3, "test_public") is None
 
 
 def test_files(tmp_path: Path) -> None:

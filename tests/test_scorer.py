@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nsp_bert.answer_mapping import candidates_contrast
+from nsp_bert.cards import card_names, load_card
 from nsp_bert.checkpoint import open_checkpoint
 from nsp_bert.scorer import EncodedPair, Scorer, make_batches
-from utils import card_names, encode_label_pairs, load_card, load_examples, load_tokenizer, make_pair_encoder
+from utils import encode_label_pairs, load_examples, make_pair_encoder
 
 GOLDEN = json.loads((ROOT / "tests" / "golden" / "classification.json").read_text(encoding="utf-8"))
 
@@ -37,10 +38,10 @@ def test_golden_covers_every_classification_card() -> None:
 def test_log_odds_equal_hugging_face(scorer: Scorer, checkpoint_dir: Path, name: str) -> None:
     expected = np.array(GOLDEN[name])
     card = load_card(name)
-    texts = [example.text for example in load_examples(card, SAMPLE, "test_public", len(expected))]
+    texts = [example.content for example in load_examples(card, SAMPLE, "test_public", len(expected))]
     prompts = card.prompts(card.templates[-1])[: expected.shape[1]]
-    encoder = make_pair_encoder(checkpoint_dir / "vocab.txt", 128)
-    encoded = encode_label_pairs(texts, prompts, load_tokenizer(checkpoint_dir / "vocab.txt"), encoder, "prefix")
+    encoder = make_pair_encoder(open_checkpoint(str(checkpoint_dir)), 128)
+    encoded = encode_label_pairs(encoder, texts, prompts, "prefix")
     scores = scorer.score(encoded, expected.size)
     assert scores.complete
     np.testing.assert_allclose(scores.values.reshape(expected.shape), expected, atol=1e-4)
@@ -98,10 +99,11 @@ def test_ctrl_c_keeps_what_was_scored(
 def test_batches_hold_every_pair_once_within_the_budget(lengths: list[int], batch_tokens: int) -> None:
     pairs = [EncodedPair(list(range(1, length + 1)), length // 2) for length in lengths]
     seen = []
-    for rows, token_ids, segment_ids in make_batches(pairs, batch_tokens):
+    for rows, token_ids, segment_ids, position_ids in make_batches(pairs, batch_tokens):
         assert token_ids.size <= batch_tokens or len(rows) == 1
-        for row, ids, segments in zip(rows, token_ids, segment_ids, strict=True):
+        for row, ids, segments, positions in zip(rows, token_ids, segment_ids, position_ids, strict=True):
             length = lengths[row]
+            assert positions.tolist() == list(range(length)) + [0] * (len(ids) - length)
             assert ids[:length].tolist() == pairs[row].token_ids
             assert not ids[length:].any()
             assert segments.tolist() == [0] * (length // 2) + [1] * (length - length // 2) + [0] * (len(ids) - length)

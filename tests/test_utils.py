@@ -9,16 +9,14 @@ from conftest import SAMPLE, write_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nsp_bert.cards import card_names, load_card, parse_template
 from nsp_bert.errors import UserError
 from utils import (
     PairEncoder,
     Part,
-    card_names,
     encode_label_pairs,
-    load_card,
     load_examples,
     load_tokenizer,
-    parse_template,
     read_json_lines,
     read_texts,
 )
@@ -152,7 +150,7 @@ def test_any_text_survives_the_loader(
     encodable = [text.encode("utf-8", "ignore").decode() for text in rows]
     write_rows(folder / "eprstmt" / "x.json", [{"sentence": text, "label": "Negative"} for text in encodable])
     examples = load_examples(load_card("eprstmt"), folder, "x", limit)
-    assert [example.text for example in examples] == encodable[:limit]
+    assert [example.content for example in examples] == encodable[:limit]
 
 
 def test_texts_from_a_file(tmp_path: Path) -> None:
@@ -176,7 +174,7 @@ def test_tokens_are_bert_s(vocab_path: Path) -> None:
 def test_truncation_protects_prompts_and_keeps_ends(
     prompt: list[int], before: list[int], after: list[int], other: list[int], max_length: int
 ) -> None:
-    encoder = PairEncoder(cls_id=1, sep_id=2, max_length=max_length)
+    encoder = PairEncoder(list, cls_id=1, sep_id=2, max_length=max_length)
     first, second = [Part(before, "left"), Part(prompt), Part(after, "right")], [Part(other, "right")]
     if len(prompt) + 3 > max_length:
         with pytest.raises(UserError, match="max-length"):
@@ -212,8 +210,8 @@ def test_each_text_and_prompt_is_tokenized_once(vocab_path: Path) -> None:
         seen.append(text)
         return [7] * len(text)
 
-    pairs = list(encode_label_pairs(["甲甲", "乙"], ["p", "qq"], tokenize, PairEncoder(1, 2, 6), "prefix"))
+    pairs = list(encode_label_pairs(PairEncoder(tokenize, 1, 2, 6), ["甲甲", "乙"], ["p", "qq"], "prefix"))
     assert sorted(seen) == sorted(["p", "qq", "甲甲", "乙"])
     assert [(pair.first_length, len(pair.token_ids)) for pair in pairs] == [(3, 6), (4, 6), (3, 5), (4, 6)]
-    suffix = list(encode_label_pairs(["甲甲"], ["p"], tokenize, PairEncoder(1, 2, 5), "suffix"))
+    suffix = list(encode_label_pairs(PairEncoder(tokenize, 1, 2, 5), ["甲甲"], ["p"], "suffix"))
     assert (suffix[0].first_length, len(suffix[0].token_ids)) == (3, 5)
