@@ -27,15 +27,13 @@ from rich.console import Console
 from rich.table import Table
 
 from nsp_bert.answer_mapping import candidates_contrast
-from nsp_bert.cards import ClassificationCard, Position, card_names, load_card, parse_template
+from nsp_bert.cards import ClassificationCard, Position, parse_template
 from nsp_bert.checkpoint import open_checkpoint
-from nsp_bert.cli import INTERRUPTED, Session, add_template_option, choose_data, make_parser, run_datasets, run_main
+from nsp_bert.cli import INTERRUPTED, Session, add_template_option, make_parser, run_datasets, run_main
 from nsp_bert.errors import UserError
 from nsp_bert.results import Answer, Run, prepare_output, published_by_template, rounded, write_json_lines
 from nsp_bert.scorer import Scorer
 from utils import (
-    DEFAULT_DATA_DIR,
-    SAMPLE_DIR,
     Example,
     encode_label_pairs,
     load_examples,
@@ -47,7 +45,7 @@ DEFAULT_MAX_LENGTH = 128  # of your own texts
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = make_parser(__doc__ or "", card_names("classification"), DEFAULT_DATA_DIR)
+    parser = make_parser(__doc__, "classification")
     add_template_option(parser)
     own = parser.add_argument_group("your own texts")
     own.add_argument("--labels", metavar="A,B,C", help="label words, separated by commas")
@@ -60,8 +58,7 @@ def main(arguments: list[str] | None) -> int:
     options = parse_arguments(arguments)
     if options.labels or options.text or options.input:
         return classify_own_texts(options)
-    data = choose_data(options.data_dir, DEFAULT_DATA_DIR, SAMPLE_DIR)
-    return run_datasets(options, data, load_card, classify_dataset)
+    return run_datasets(options, classify_dataset)
 
 
 def classify_dataset(card: ClassificationCard, session: Session) -> Run:

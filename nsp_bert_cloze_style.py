@@ -19,22 +19,20 @@ import time
 import numpy as np
 
 from nsp_bert.answer_mapping import candidates_contrast_each
-from nsp_bert.cards import ClozeCard, card_names, load_card
-from nsp_bert.cli import Session, choose_data, make_parser, run_datasets, run_main
+from nsp_bert.cards import ClozeCard
+from nsp_bert.cli import Session, make_parser, run_datasets, run_main
 from nsp_bert.results import Answer, Run, published_by_positions, rounded
-from utils import DEFAULT_DATA_DIR, SAMPLE_DIR, encode_clozes, load_examples, make_pair_encoder
+from utils import encode_clozes, load_examples, make_pair_encoder
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = make_parser(__doc__ or "", card_names("cloze"), DEFAULT_DATA_DIR)
+    parser = make_parser(__doc__, "cloze")
     parser.add_argument("--positions", choices=("soft", "hard"), default="soft", help="of a candidate (%(default)s)")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None) -> int:
-    options = parse_arguments(arguments)
-    data = choose_data(options.data_dir, DEFAULT_DATA_DIR, SAMPLE_DIR)
-    return run_datasets(options, data, load_card, run_dataset)
+    return run_datasets(parse_arguments(arguments), run_dataset)
 
 
 def run_dataset(card: ClozeCard, session: Session) -> Run:

@@ -17,15 +17,15 @@ from __future__ import annotations
 import argparse
 from itertools import chain
 
-from nsp_bert.cards import CoreferenceCard, card_names, load_card
-from nsp_bert.cli import Session, add_template_option, choose_data, make_parser, run_datasets, run_main
+from nsp_bert.cards import CoreferenceCard
+from nsp_bert.cli import Session, add_template_option, make_parser, run_datasets, run_main
 from nsp_bert.results import Run
 from nsp_bert.samples_contrast import add_curve_options, contrast_dataset
-from utils import DEFAULT_DATA_DIR, SAMPLE_DIR, encode_mentions, load_examples, make_pair_encoder
+from utils import encode_mentions, load_examples, make_pair_encoder
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = make_parser(__doc__ or "", card_names("coreference"), DEFAULT_DATA_DIR)
+    parser = make_parser(__doc__, "coreference")
     add_template_option(parser)
     parser.add_argument("--stages", type=int, choices=(1, 2), default=2, help="of the prompt (%(default)s)")
     add_curve_options(parser)
@@ -33,9 +33,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None) -> int:
-    options = parse_arguments(arguments)
-    data = choose_data(options.data_dir, DEFAULT_DATA_DIR, SAMPLE_DIR)
-    return run_datasets(options, data, load_card, run_dataset)
+    return run_datasets(parse_arguments(arguments), run_dataset)
 
 
 def run_dataset(card: CoreferenceCard, session: Session) -> Run:

@@ -16,23 +16,21 @@ from __future__ import annotations
 import argparse
 from itertools import chain
 
-from nsp_bert.cards import SentencePairCard, card_names, load_card
-from nsp_bert.cli import Session, choose_data, make_parser, run_datasets, run_main
+from nsp_bert.cards import SentencePairCard
+from nsp_bert.cli import Session, make_parser, run_datasets, run_main
 from nsp_bert.results import Run
 from nsp_bert.samples_contrast import add_curve_options, contrast_dataset
-from utils import DEFAULT_DATA_DIR, SAMPLE_DIR, encode_sentence_pairs, load_examples, make_pair_encoder
+from utils import encode_sentence_pairs, load_examples, make_pair_encoder
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = make_parser(__doc__ or "", card_names("sentence-pair"), DEFAULT_DATA_DIR)
+    parser = make_parser(__doc__, "sentence-pair")
     add_curve_options(parser)
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None) -> int:
-    options = parse_arguments(arguments)
-    data = choose_data(options.data_dir, DEFAULT_DATA_DIR, SAMPLE_DIR)
-    return run_datasets(options, data, load_card, run_dataset)
+    return run_datasets(parse_arguments(arguments), run_dataset)
 
 
 def run_dataset(card: SentencePairCard, session: Session) -> Run:

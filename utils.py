@@ -13,15 +13,13 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
-from nsp_bert.cards import DATASETS, ClozeCard, CoreferenceCard, Position, SentencePairCard
+from nsp_bert.cards import ClozeCard, CoreferenceCard, Position, SentencePairCard
 from nsp_bert.checkpoint import Checkpoint, load_vocabulary
 from nsp_bert.environment import import_tensorflow
 from nsp_bert.errors import UserError
 from nsp_bert.scorer import EncodedPair
 
 SPECIALS_PER_PAIR = 3  # [CLS], [SEP], [SEP]
-SAMPLE_DIR = DATASETS / "sample"
-DEFAULT_DATA_DIR = DATASETS / "fewclue"
 
 Tokenize = Callable[[str], list[int]]
 

@@ -12,6 +12,8 @@ from nsp_bert.errors import UserError
 
 DATASETS = Path(__file__).resolve().parent.parent / "datasets"
 CARDS = DATASETS / "cards"
+SAMPLE_DIR = DATASETS / "sample"
+DEFAULT_DATA_DIR = DATASETS / "fewclue"
 
 Position = Literal["prefix", "suffix"]
 

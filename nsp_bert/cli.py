@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nsp_bert.cards import DEFAULT_DATA_DIR, SAMPLE_DIR, card_names, load_card
 from nsp_bert.checkpoint import DEFAULT_MODEL, Checkpoint, open_checkpoint
 from nsp_bert.errors import UserError
 from nsp_bert.results import Run, prepare_output, print_table, write_run
@@ -33,8 +34,9 @@ def positive(text: str) -> int:
     return number
 
 
-def make_parser(description: str, datasets: list[str], default_data_dir: Path) -> argparse.ArgumentParser:
+def make_parser(description: str | None, task: str) -> argparse.ArgumentParser:
     """Return a parser with the options that every task script takes."""
+    datasets = card_names(task)
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -44,7 +46,7 @@ def make_parser(description: str, datasets: list[str], default_data_dir: Path) -
         "--data-dir",
         type=Path,
         metavar="DIR",
-        help=f"holds DATASET/SPLIT.json; default {default_data_dir.parent.name}/{default_data_dir.name}, and where that"
+        help=f"holds DATASET/SPLIT.json; default {DEFAULT_DATA_DIR.parent.name}/{DEFAULT_DATA_DIR.name}, and where that"
         " is absent the bundled sample",
     )
     data.add_argument("--split", default="test_public", help="file of the dataset without its ending (%(default)s)")
@@ -78,11 +80,11 @@ def add_template_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def choose_data(data_dir: Path | None, default_dir: Path, sample_dir: Path) -> Data:
+def choose_data(data_dir: Path | None) -> Data:
     """Return the folder the user names, or the default folder, or the sample where there is no default folder."""
     if data_dir is not None:
-        return Data(data_dir, sample=data_dir.resolve() == sample_dir.resolve())
-    return Data(default_dir, sample=False) if default_dir.is_dir() else Data(sample_dir, sample=True)
+        return Data(data_dir, sample=data_dir.resolve() == SAMPLE_DIR)
+    return Data(DEFAULT_DATA_DIR, sample=False) if DEFAULT_DATA_DIR.is_dir() else Data(SAMPLE_DIR, sample=True)
 
 
 @dataclass(frozen=True)
@@ -130,15 +132,14 @@ class Session:
         }
 
 
-def run_datasets(
-    options: argparse.Namespace, data: Data, load_card: Callable[[str], Any], run: Callable[[Any, Session], Run]
-) -> int:
+def run_datasets(options: argparse.Namespace, run: Callable[[Any, Session], Run]) -> int:
     """Run every dataset of `--dataset`, write each result as it comes, end with the table; return the exit status."""
     cards = [load_card(name) for name in options.dataset]
     if options.output:
         prepare_output(options.output)
     checkpoint = open_checkpoint(options.model)
-    session = Session(options, data, checkpoint, Scorer(checkpoint, options.precision, options.batch_tokens))
+    scorer = Scorer(checkpoint, options.precision, options.batch_tokens)
+    session = Session(options, choose_data(options.data_dir), checkpoint, scorer)
     runs: list[Run] = []
     for card in cards:
         runs.append(run(card, session))
