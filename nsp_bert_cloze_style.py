@@ -18,7 +18,7 @@ import time
 
 import numpy as np
 
-from nsp_bert.answer_mapping import candidates_contrast_each
+from nsp_bert.answer_mapping import candidates_contrast
 from nsp_bert.cards import ClozeCard
 from nsp_bert.cli import Session, make_parser, run_datasets, run_main
 from nsp_bert.results import Answer, Run, published_by_positions, rounded
@@ -46,7 +46,7 @@ def run_dataset(card: ClozeCard, session: Session) -> Run:
     soft = options.positions == "soft"
     scores = session.scorer.score(encode_clozes(encoder, clozes, card.blank, session.position(card), soft), sum(counts))
     log_odds = np.split(scores.values, np.cumsum(counts)[:-1])
-    best = candidates_contrast_each(log_odds)
+    best = candidates_contrast(log_odds)
     answers = [
         Answer(example.index, example.id, example.label, str(best[row]), rounded(log_odds[row]))
         for row, example in enumerate(examples)

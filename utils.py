@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nsp_bert.cards import ClozeCard, CoreferenceCard, Position, SentencePairCard
-from nsp_bert.checkpoint import Checkpoint, load_vocabulary
+from nsp_bert.checkpoint import SPECIALS_PER_PAIR, Checkpoint, load_vocabulary
 from nsp_bert.environment import import_tensorflow
 from nsp_bert.errors import UserError
 from nsp_bert.scorer import EncodedPair
-
-SPECIALS_PER_PAIR = 3  # [CLS], [SEP], [SEP]
 
 Tokenize = Callable[[str], list[int]]
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 
-def candidates_contrast(log_odds: np.ndarray) -> np.ndarray:
-    """Return the index of the best candidate of each example (paper, section 3.3.1).
+def candidates_contrast(log_odds: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the index of the best candidate of each example (paper, section 3.3.1), the first of equals.
 
-    `log_odds` is float32 (examples, candidates); the result is int64 (examples,), the first of equals.
+    `log_odds` has one float32 row an example, of any number of candidates; the result is int64 (examples,).
     """
-    return np.argmax(log_odds, axis=1)
-
-
-def candidates_contrast_each(log_odds: list[np.ndarray]) -> np.ndarray:
-    """Return candidates_contrast of examples that have different numbers of candidates: int64 (examples,)."""
     return np.array([int(np.argmax(row)) for row in log_odds], np.int64)
 
 

@@ -15,6 +15,7 @@ from nsp_bert.errors import UserError
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
 DEFAULT_MODEL = "nsp_bert_mini"
+SPECIALS_PER_PAIR = 3  # [CLS], [SEP], [SEP]
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 CONFIG_KEYS = (
     "vocab_size",

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from nsp_bert.checkpoint import SPECIAL_TOKENS
 from nsp_bert.errors import UserError
 
-SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 CLAUSE = re.compile(r"[^，。！？；：…,!?;:]*[，。！？；：…,!?;:]*[”’」』）)》\"']*")
 LATIN_WORD = re.compile(r"[a-z]+|[0-9]+")
 CHUNK_LINES = 2000

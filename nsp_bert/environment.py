@@ -11,8 +11,10 @@ import contextlib
 import importlib.util
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 from nsp_bert.errors import UserError
 
@@ -60,6 +62,13 @@ def import_tensorflow() -> ModuleType:
     except ImportError as error:
         raise UserError(f"bert4keras cannot be imported ({error}); {REMEDY}") from error
     return tf
+
+
+def build_quietly(bert: Any) -> None:
+    """Build a bert4keras model without Keras' warning of its shared initialiser: the weights are set afterwards."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The initializer TruncatedNormal is unseeded")
+        bert.build()
 
 
 def _installed(module: str) -> bool:

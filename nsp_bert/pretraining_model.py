@@ -5,10 +5,9 @@ Importing this module imports TensorFlow.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
-from nsp_bert.environment import import_tensorflow
+from nsp_bert.environment import build_quietly, import_tensorflow
 
 tf: Any = import_tensorflow()
 
@@ -94,7 +93,5 @@ def build_bert(config: dict[str, Any], step: Any, seed: int) -> PretrainingBERT:
         with_nsp=True,
         with_mlm=True,
     )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The initializer TruncatedNormal is unseeded")
-        bert.build()
+    build_quietly(bert)
     return bert

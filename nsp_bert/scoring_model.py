@@ -5,11 +5,10 @@ Importing this module imports TensorFlow.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from nsp_bert.checkpoint import Checkpoint
-from nsp_bert.environment import import_tensorflow
+from nsp_bert.environment import build_quietly, import_tensorflow
 from nsp_bert.errors import UserError
 
 tf: Any = import_tensorflow()
@@ -48,9 +47,7 @@ def build_bert(checkpoint: Checkpoint) -> ClsBERT:
         custom_position_ids=True,
         with_nsp=True,
     )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The initializer TruncatedNormal is unseeded")
-        bert.build()
+    build_quietly(bert)
     try:
         bert.load_weights_from_checkpoint(str(checkpoint.prefix))
     except (tf.errors.OpError, ValueError, LookupError, RuntimeError) as error:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nsp_bert.checkpoint import SPECIALS_PER_PAIR
 from nsp_bert.corpus import Source
 
 IS_NEXT, NOT_NEXT = 0, 1
 SHORTEST_SEGMENT = 2
-SPECIALS_PER_PAIR = 3
 REDRAWS = 3
 CLAUSE_END_SHARE = 0.5  # a text may end with its sentence or be cut off: both stand in the training data
 FIRST_KEYWORD_SHARE = 0.7  # of the keywords stand first, where a prefix prompt stands
@@ -92,10 +92,10 @@ def sample_pairs(
     strangers = _strangers(splits, shares, first, rng, (first_room, second_room), rules.same_source_share)
     strange = (rng.random(count) < 0.5) & ~_same_document(first, strangers)
     second = _where(strange, strangers, second)
-    fate = rng.random(count)
-    first = _where(fate < FIRST_KEYWORD_SHARE * rules.keyword_share, _keyword(splits, first, rng), first)
-    late = (fate >= FIRST_KEYWORD_SHARE * rules.keyword_share) & (fate < rules.keyword_share)
-    second = _where(late, _keyword(splits, second, rng), second)
+    if rules.keyword_share:
+        fate, edge = rng.random(count), FIRST_KEYWORD_SHARE * rules.keyword_share
+        first = _where(fate < edge, _keyword(splits, first, rng), first)
+        second = _where((fate >= edge) & (fate < rules.keyword_share), _keyword(splits, second, rng), second)
     return first, second, np.where(strange, NOT_NEXT, IS_NEXT).astype(np.int32)
 
 
