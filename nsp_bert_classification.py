@@ -20,33 +20,24 @@ Your own texts and labels:
 from __future__ import annotations
 
 import argparse
-import time
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from nsp_bert.answer_mapping import candidates_contrast
+from nsp_bert.answer_mapping import answer_by_candidates
 from nsp_bert.cards import ClassificationCard, Position, parse_template
 from nsp_bert.checkpoint import open_checkpoint
-from nsp_bert.cli import INTERRUPTED, Session, add_template_option, make_parser, run_datasets, run_main
+from nsp_bert.cli import INTERRUPTED, Session, make_parser, run_datasets, run_main
 from nsp_bert.errors import UserError
-from nsp_bert.results import Answer, Run, prepare_output, published_by_template, rounded, write_json_lines
+from nsp_bert.results import Answer, Run, prepare_output, published_by_template, write_json_lines
 from nsp_bert.scorer import Scorer
-from utils import (
-    Example,
-    encode_label_pairs,
-    load_examples,
-    make_pair_encoder,
-    read_texts,
-)
+from utils import Example, encode_label_pairs, load_examples, make_pair_encoder, read_texts
 
 DEFAULT_MAX_LENGTH = 128  # of your own texts
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = make_parser(__doc__, "classification")
-    add_template_option(parser)
     own = parser.add_argument_group("your own texts")
     own.add_argument("--labels", metavar="A,B,C", help="label words, separated by commas")
     own.add_argument("--text", action="append", help="a text to classify; may be repeated")
@@ -61,42 +52,20 @@ def main(arguments: list[str] | None) -> int:
     return run_datasets(options, classify_dataset)
 
 
-def classify_dataset(card: ClassificationCard, session: Session) -> Run:
-    options = session.options
-    examples = load_examples(card, session.data.folder, options.split, options.limit)
+def classify_dataset(card: ClassificationCard, session: Session) -> list[Run]:
+    options, split = session.options, session.split(card)
+    examples = load_examples(card, session.data.folder, split, options.limit)
     number, template = card.template(options.template)
-    prompts, position = card.prompts(template), session.position(card)
+    prompts = card.prompts(template)
     total = len(examples) * len(prompts)
-    session.announce(card, f"{len(examples)} rows x {len(prompts)} labels", total, template.text)
-    started = time.monotonic()
+    prompt = {"template": template.text, "template_number": number}
+    session.announce(card, f"{len(examples)} rows x {len(prompts)} labels", total, prompt)
     encoder = make_pair_encoder(session.checkpoint, session.max_length(card))
-    pairs = encode_label_pairs(encoder, [example.content for example in examples], prompts, position)
-    scores = session.scorer.score(pairs, total)
-    answers = answer(examples, list(card.labels), scores.values.reshape(len(examples), len(prompts)))
-    published = published_by_template(card.name, session.checkpoint.name, number, options.split)
-    return Run(
-        dataset=card.name,
-        title=card.title,
-        split=options.split,
-        model=session.checkpoint.name,
-        settings=session.settings(card, template=template.text, template_number=number),
-        sample=session.data.sample,
-        complete=scores.complete,
-        answers=answers,
-        published=published if scores.complete and session.as_published(card) else None,
-        pairs=len(answers) * len(prompts),
-        seconds=time.monotonic() - started,
-    )
-
-
-def answer(examples: list[Example], labels: list[str], log_odds: np.ndarray) -> list[Answer]:
-    """Return the answers of the examples whose candidates are all scored: log_odds float32 (examples, labels)."""
-    best = candidates_contrast(log_odds)
-    return [
-        Answer(example.index, example.id, example.label, labels[best[row]], rounded(log_odds[row]))
-        for row, example in enumerate(examples)
-        if not np.isnan(log_odds[row]).any()
-    ]
+    texts = [example.content for example in examples]
+    scores = session.scorer.score(encode_label_pairs(encoder, texts, prompts, options.prompt_position), total)
+    answers = answer_by_candidates(examples, [list(card.labels)] * len(examples), scores.values)
+    published = published_by_template(card.name, session.checkpoint.name, number, split)
+    return [session.result(card, answers, scores, settings=prompt, published=published)]
 
 
 def classify_own_texts(options: argparse.Namespace) -> int:
@@ -120,7 +89,7 @@ def classify_own_texts(options: argparse.Namespace) -> int:
     pairs = encode_label_pairs(encoder, texts, prompts, position)
     scores = Scorer(checkpoint, options.precision, options.batch_tokens).score(pairs, len(texts) * len(labels))
     examples = [Example(index, None, text, None) for index, text in enumerate(texts)]
-    answers = answer(examples, labels, scores.values.reshape(len(texts), len(labels)))
+    answers = answer_by_candidates(examples, [labels] * len(texts), scores.values)
     if options.output:
         rows = (
             {

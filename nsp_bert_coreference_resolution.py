@@ -15,38 +15,38 @@ Cost in pairs (dev and test rows): 1,135.
 from __future__ import annotations
 
 import argparse
-from itertools import chain
+from functools import partial
 
 from nsp_bert.cards import CoreferenceCard
-from nsp_bert.cli import Session, add_template_option, make_parser, run_datasets, run_main
+from nsp_bert.cli import Session, make_parser, run_datasets, run_main
 from nsp_bert.results import Run
 from nsp_bert.samples_contrast import add_curve_options, contrast_dataset
 from utils import encode_mentions, load_examples, make_pair_encoder
 
+AXES = {"stages": (1, 2)}
+
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = make_parser(__doc__, "coreference")
-    add_template_option(parser)
-    parser.add_argument("--stages", type=int, choices=(1, 2), default=2, help="of the prompt (%(default)s)")
+    parser = make_parser(__doc__, "coreference", AXES)
     add_curve_options(parser)
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None) -> int:
-    return run_datasets(parse_arguments(arguments), run_dataset)
+    return run_datasets(parse_arguments(arguments), run_dataset, AXES)
 
 
-def run_dataset(card: CoreferenceCard, session: Session) -> Run:
+def run_dataset(card: CoreferenceCard, session: Session) -> list[Run]:
     options = session.options
-    dev = load_examples(card, session.data.folder, card.dev_split)
-    test = load_examples(card, session.data.folder, options.split, options.limit)
-    encoder = make_pair_encoder(session.checkpoint, session.max_length(card))
     number, template = card.template(options.template)
-    mentions = [example.content for example in chain(dev, test)]
-    pairs = encode_mentions(encoder, mentions, template.text, session.position(card), options.stages)
-    prompt = {"template": template.text, "template_number": number, "stages": options.stages}
-    default = number == len(card.templates) and options.stages == 2
-    return contrast_dataset(card, session, dev, test, pairs, prompt, default)
+    encoder = make_pair_encoder(session.checkpoint, session.max_length(card))
+    encode = partial(
+        encode_mentions, encoder, template=template.text, position=options.prompt_position, stages=options.stages
+    )
+    load = partial(load_examples, card, session.data.folder)
+    prompt = {"template": template.text, "template_number": number}
+    published_prompt = number == len(card.templates) and options.stages == 2
+    return [contrast_dataset(card, session, load, encode, prompt, published_prompt)]
 
 
 if __name__ == "__main__":

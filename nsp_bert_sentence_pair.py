@@ -14,7 +14,7 @@ Cost in pairs (dev and test rows): OCNLI 2,680, BUSTM 1,932, CSL 2,998.
 from __future__ import annotations
 
 import argparse
-from itertools import chain
+from functools import partial
 
 from nsp_bert.cards import SentencePairCard
 from nsp_bert.cli import Session, make_parser, run_datasets, run_main
@@ -33,14 +33,12 @@ def main(arguments: list[str] | None) -> int:
     return run_datasets(parse_arguments(arguments), run_dataset)
 
 
-def run_dataset(card: SentencePairCard, session: Session) -> Run:
-    options = session.options
-    dev = load_examples(card, session.data.folder, card.dev_split)
-    test = load_examples(card, session.data.folder, options.split, options.limit)
+def run_dataset(card: SentencePairCard, session: Session) -> list[Run]:
     encoder = make_pair_encoder(session.checkpoint, session.max_length(card))
-    sentences = [example.content for example in chain(dev, test)]
-    pairs = encode_sentence_pairs(encoder, sentences, session.position(card), card.protect_prompt)
-    return contrast_dataset(card, session, dev, test, pairs)
+    position = session.options.prompt_position
+    encode = partial(encode_sentence_pairs, encoder, position=position, protect_prompt=card.protect_prompt)
+    load = partial(load_examples, card, session.data.folder)
+    return [contrast_dataset(card, session, load, encode, prompt={})]
 
 
 if __name__ == "__main__":

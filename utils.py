@@ -5,28 +5,26 @@ A dataset is described by one card, `datasets/cards/NAME.yaml`; nothing here kno
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from nsp_bert.cards import ClozeCard, CoreferenceCard, Position, SentencePairCard
+from nsp_bert.cards import ClozeCard, CoreferenceCard, EntityLinkingCard, Position, SentencePairCard
 from nsp_bert.checkpoint import SPECIALS_PER_PAIR, Checkpoint, load_vocabulary
 from nsp_bert.environment import import_tensorflow
 from nsp_bert.errors import UserError
+from nsp_bert.json_lines import read_json_lines
+from nsp_bert.pair_encoder import PairEncoder, Part, Tokenize
 from nsp_bert.scorer import EncodedPair
-
-Tokenize = Callable[[str], list[int]]
 
 
 @dataclass(frozen=True)
 class Example:
     """One row of a split: `index` counts from 0 in file order; `label` is a label value as text, or None.
 
-    `content` is what the task scores: a text, a SentencePair, a Mention or a Cloze.
+    `content` is what the task scores: a text, a SentencePair, a Mention, a Cloze or an EntityMention.
     """
 
     index: int
@@ -55,38 +53,21 @@ class Mention:
 
 
 @dataclass(frozen=True)
+class EntityMention:
+    """A name in a text, with its character offset."""
+
+    text: str
+    name: str
+    offset: int
+
+
+@dataclass(frozen=True)
 class Cloze:
     """What stands before and after the blank, and the candidates for it."""
 
     before: str
     after: str
     candidates: tuple[str, ...]
-
-
-def read_json_lines(path: Path, limit: int | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (place, object) of a UTF-8 JSON-lines file, place being `file:line` for messages; blank lines are skipped.
-
-    Lines end with LF or CRLF alone: U+2028 and the like stand inside real texts. Raises UserError with the place.
-    """
-    shown = f"{path.parent.name}/{path.name}"
-    try:
-        with path.open("rb") as stream:
-            lines = ((number, line) for number, line in enumerate(stream, 1) if line.strip())
-            for number, line in islice(lines, limit):
-                place = f"{shown}:{number}"
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-                row = json.loads(text)
-                if not isinstance(row, dict):
-                    raise UserError(f"{place}: not a JSON object; the file must hold one object a line")
-                yield place, row
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; datasets/README.md tells where the data come from") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{shown}:{number}: not UTF-8 ({error.reason}); fetch the file again or convert it") from error
-    except json.JSONDecodeError as error:
-        raise UserError(f"{shown}:{number}: broken JSON ({error.msg}, column {error.colno}); mend the line") from error
 
 
 def load_examples(card: Any, data_dir: Path, split: str, limit: int | None = None) -> list[Example]:
@@ -105,6 +86,37 @@ def load_examples(card: Any, data_dir: Path, split: str, limit: int | None = Non
         examples.append(Example(index, row_id, content, None if label is None else str(label)))
     if not examples:
         raise UserError(f"{path}: holds no rows")
+    return examples
+
+
+def load_entity_mentions(
+    card: EntityLinkingCard, data_dir: Path, split: str, limit: int | None = None
+) -> list[Example]:
+    """Return the mentions of the first `limit` texts, an example each, in file order; the id is the text's.
+
+    A label is an entity's id or one of the card's types. An offset that is not the name's is mended: it only decides
+    what a long text keeps. Raises UserError naming file and line.
+    """
+    path, fields = split_path(card, data_dir, split), card.fields
+    examples: list[Example] = []
+    for place, row in read_json_lines(path, limit):
+        text, mentions = _text(card, place, row, fields.text), row.get(fields.mentions)
+        if not isinstance(mentions, list) or not all(isinstance(mention, dict) for mention in mentions):
+            raise UserError(f'{place}: no "{fields.mentions}" with the mentions; is this a file of {card.title}?')
+        for mention in mentions:
+            name, label = _text(card, place, mention, fields.name), mention.get(fields.label)
+            offset = str(mention.get(fields.offset))
+            if not name or not offset.isdecimal():
+                raise UserError(f'{place}: the mention {name!r} has no name or no "{fields.offset}" (found {offset})')
+            if isinstance(label, str) and label.startswith(card.nil_prefix) and label not in card.types:
+                raise UserError(f"{place}: unknown type {label!r}; {card.title} has {_some(list(card.types))}")
+            if examples and (label is None) != (examples[0].label is None):
+                raise UserError(f'{place}: "{fields.label}" must stand with every mention or with none')
+            found = text.startswith(name, int(offset))
+            content = EntityMention(text, name, int(offset) if found else max(text.find(name), 0))
+            examples.append(Example(len(examples), row.get(fields.id), content, None if label is None else str(label)))
+    if not examples:
+        raise UserError(f"{path}: holds no mentions")
     return examples
 
 
@@ -206,66 +218,6 @@ def load_tokenizer(vocab_path: Path, do_lower_case: bool = True) -> Tokenize:
     return lambda text: tokenizer.tokens_to_ids(tokenizer.tokenize(text))
 
 
-@dataclass(frozen=True)
-class Part:
-    """A run of token ids in a segment; `cut` names the end it may be shortened from, None protects it."""
-
-    token_ids: list[int]
-    cut: Literal["left", "right"] | None = None
-
-    def shortened(self, length: int) -> list[int]:
-        """Return the `length` token ids that stay."""
-        return self.token_ids[len(self.token_ids) - length :] if self.cut == "left" else self.token_ids[:length]
-
-
-@dataclass(frozen=True)
-class PairEncoder:
-    """Assembles [CLS] first [SEP] second [SEP] within `max_length` tokens; protected parts are never shortened."""
-
-    tokenize: Tokenize
-    cls_id: int
-    sep_id: int
-    max_length: int
-
-    def part(self, text: str, cut: Literal["left", "right"] | None = None) -> Part:
-        """Return a tokenised part; `cut` names the end it may be shortened from."""
-        return Part(self.tokenize(text), cut)
-
-    def encode(self, first: list[Part], second: list[Part]) -> EncodedPair:
-        """Return the pair, the longest parts that may be cut being shortened until it fits.
-
-        Raises UserError when the protected parts alone are too long.
-        """
-        parts = self.fit([*first, *second])
-        token_ids = [self.cls_id, *chain.from_iterable(parts[: len(first)]), self.sep_id]
-        first_length = len(token_ids)
-        token_ids += [*chain.from_iterable(parts[len(first) :]), self.sep_id]
-        return EncodedPair(token_ids, first_length)
-
-    def fit(self, parts: list[Part]) -> list[list[int]]:
-        """Return the token ids that stay of each part."""
-        return [part.shortened(length) for part, length in zip(parts, self._kept_lengths(parts), strict=True)]
-
-    def _kept_lengths(self, parts: list[Part]) -> list[int]:
-        lengths = [len(part.token_ids) for part in parts]
-        surplus = sum(lengths) + SPECIALS_PER_PAIR - self.max_length
-        flexible = [index for index, part in enumerate(parts) if part.cut]
-        protected = sum(lengths) + SPECIALS_PER_PAIR - sum(lengths[index] for index in flexible)
-        if protected > self.max_length:
-            raise UserError(
-                f"the prompt alone takes {protected} tokens, more than --max-length {self.max_length};"
-                " shorten the template or raise it"
-            )
-        while surplus > 0:
-            longest = max(flexible, key=lambda index: lengths[index])
-            others = [lengths[index] for index in flexible if index != longest]
-            lead = lengths[longest] - max(others, default=0)
-            step = min(surplus, max(lead, 1))
-            lengths[longest] -= step
-            surplus -= step
-        return lengths
-
-
 def make_pair_encoder(checkpoint: Checkpoint, max_length: int) -> PairEncoder:
     """Return an encoder with the checkpoint's vocabulary. Raises UserError when its position table is shorter."""
     if max_length > checkpoint.max_position:
@@ -311,19 +263,50 @@ def encode_mentions(
     """
     for mention in mentions:
         question, span = encoder.part(template.replace("{}", mention.pronoun)), encoder.part(mention.span)
-        text = _around(encoder, mention)
+        start = min(mention.span_offset, mention.pronoun_offset)
+        end = max(mention.span_offset + len(mention.span), mention.pronoun_offset + len(mention.pronoun))
+        room = encoder.max_length - SPECIALS_PER_PAIR - len(question.token_ids) - len(span.token_ids)
+        text = _around(encoder, mention.text, start, end, room)
         first, second = ([*text, question], [span]) if stages == 2 else (text, [question, span])
         yield encoder.encode(*_in_order(second, first, position))
 
 
-def _around(encoder: PairEncoder, mention: Mention) -> list[Part]:
-    """Cut a text into what stands before, between and after pronoun and span; only the middle is protected."""
-    start = min(mention.span_offset, mention.pronoun_offset)
-    end = max(mention.span_offset + len(mention.span), mention.pronoun_offset + len(mention.pronoun))
-    text = mention.text
+def _around(encoder: PairEncoder, text: str, start: int, end: int, room: int) -> list[Part]:
+    """Return a text whole where it fits into `room` tokens; else what stands before, between and after two offsets.
+
+    The middle is protected unless it alone takes more than half of the room.
+    """
+    whole = encoder.part(text)
+    if len(whole.token_ids) <= room:
+        return [whole]
     middle = encoder.part(text[start:end])
-    cut: Literal["left"] | None = "left" if len(middle.token_ids) > encoder.max_length // 2 else None
-    return [encoder.part(text[:start], "left"), Part(middle.token_ids, cut), encoder.part(text[end:], "right")]
+    cut = Part(middle.token_ids, "left") if len(middle.token_ids) > room // 2 else middle
+    return [encoder.part(text[:start], "left"), cut, encoder.part(text[end:], "right")]
+
+
+def encode_entity_mentions(
+    encoder: PairEncoder,
+    mentions: list[EntityMention],
+    descriptions: list[list[tuple[str, str]]],
+    template: str,
+    position: Position,
+    stages: int,
+) -> Iterator[EncodedPair]:
+    """Yield a pair per candidate, all candidates of a mention in turn (paper, section 3.2.2).
+
+    A description is a prompt with `{}` and what stands in it, which may be cut at its right end. Two stages: the
+    text with the first prompt about the mention is one segment, the description the other. One stage leaves that
+    prompt out, as the authors' release does.
+    """
+    for mention, candidates in zip(mentions, descriptions, strict=True):
+        end = mention.offset + len(mention.name)
+        text = _around(encoder, mention.text, mention.offset, end, encoder.max_length // 2)
+        if stages == 2:
+            text = [*text, encoder.part(template.replace("{}", mention.name))]
+        for prompt, filler in candidates:
+            head, tail = prompt.split("{}")
+            description = [encoder.part(head), encoder.part(filler, "right"), encoder.part(tail)]
+            yield encoder.encode(*_in_order(description, text, position))
 
 
 def encode_clozes(

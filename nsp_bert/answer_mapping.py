@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+
+from nsp_bert.results import Answer, rounded
 
 
 def candidates_contrast(log_odds: Iterable[np.ndarray]) -> np.ndarray:
@@ -13,6 +16,28 @@ def candidates_contrast(log_odds: Iterable[np.ndarray]) -> np.ndarray:
     `log_odds` has one float32 row an example, of any number of candidates; the result is int64 (examples,).
     """
     return np.array([int(np.argmax(row)) for row in log_odds], np.int64)
+
+
+def answer_by_candidates(
+    examples: list[Any],
+    candidates: list[list[str]],
+    log_odds: np.ndarray,
+    more: list[dict[str, Any]] | None = None,
+) -> list[Answer]:
+    """Return the answers of the examples whose candidates are all scored.
+
+    `candidates` holds the label values that each example is offered; `log_odds` float32 (pairs,) their scores in turn;
+    `more` what else the result file says of each example.
+    """
+    rows = np.split(log_odds, np.cumsum([len(names) for names in candidates])[:-1])
+    notes: list[dict[str, Any]] = more or [{}] * len(examples)
+    return [
+        Answer(example.index, example.id, example.label, names[best], rounded(row), note)
+        for example, names, row, best, note in zip(
+            examples, candidates, rows, candidates_contrast(rows), notes, strict=True
+        )
+        if not np.isnan(row).any()
+    ]
 
 
 def rank(log_odds: np.ndarray, labels: int) -> np.ndarray:

@@ -13,7 +13,6 @@ from nsp_bert.errors import UserError
 DATASETS = Path(__file__).resolve().parent.parent / "datasets"
 CARDS = DATASETS / "cards"
 SAMPLE_DIR = DATASETS / "sample"
-DEFAULT_DATA_DIR = DATASETS / "fewclue"
 
 Position = Literal["prefix", "suffix"]
 
@@ -46,8 +45,10 @@ class CardBase(Strict):
     name: str
     title: str
     path: str = Field(description="file of a split below the data folder, with {split}")
+    data_dir: str = Field(default="fewclue", description="the data folder below datasets/ without --data-dir")
     source: str
     splits: list[str]
+    split: str = Field(default="test_public", description="the split without --split")
     dev_split: str = "dev_few_all"
     position: Position
     max_length: int = 128
@@ -157,7 +158,49 @@ class ClozeCard(CardBase):
     blank: str
 
 
-Card = ClassificationCard | SentencePairCard | CoreferenceCard | ClozeCard
+class MentionFields(Strict):
+    """Keys of a row, and of the objects in its list `mentions`."""
+
+    text: str
+    mentions: str
+    name: str
+    offset: str
+    label: str
+    id: str
+
+
+class KnowledgeBaseFile(Strict):
+    """File of the entities below the data folder, and the keys of an entity; a fact has a predicate and an object."""
+
+    path: str
+    id: str
+    name: str
+    aliases: str
+    facts: str
+    predicate: str
+    object: str
+    summary: str = Field(description="the predicate whose object describes the entity")
+
+
+class EntityLinkingCard(TemplateChoice, CardBase):
+    """A mention and the entities of its name, or the types of what is not in the knowledge base; candidates-contrast.
+
+    `{}` of a template stands for the mention. A label that begins with `nil_prefix` is one of `types`.
+    """
+
+    task: Literal["entity-linking"]
+    fields: MentionFields
+    knowledge_base: KnowledgeBaseFile
+    templates: list[Template] = Field(min_length=1)
+    summary_prompt: str
+    fact_prompt: str = Field(description="with {predicate} and {object}; where an entity has no summary")
+    type_prompt: str
+    nil_prefix: str
+    types: dict[str, str] = Field(min_length=2, description="label value -> type word, in score order")
+    other: str = Field(description="the type that is left out of the second accuracy")
+
+
+Card = ClassificationCard | SentencePairCard | CoreferenceCard | ClozeCard | EntityLinkingCard
 ADAPTER: TypeAdapter[Any] = TypeAdapter(Annotated[Card, Field(discriminator="task")])
 
 
@@ -168,10 +211,14 @@ def parse_template(text: str) -> Template:
     return Template(text=text)
 
 
+def load_cards() -> list[Any]:
+    """Return every card, by name."""
+    return [load_card(path.stem) for path in sorted(CARDS.glob("*.yaml"))]
+
+
 def card_names(task: str) -> list[str]:
     """Return the names of the cards of a task, those with the fewest labels (the cheapest to score) first."""
-    cards = [load_card(path.stem) for path in CARDS.glob("*.yaml")]
-    chosen = [card for card in cards if card.task == task]
+    chosen = [card for card in load_cards() if card.task == task]
     return [card.name for card in sorted(chosen, key=lambda card: (len(getattr(card, "labels", ())), card.name))]
 
 
@@ -187,6 +234,9 @@ def load_card(name: str, folder: Path = CARDS) -> Any:
         raise UserError(f"{path}: {validation_reasons(error)}") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not a YAML mapping ({' '.join(str(error).split())})") from error
+    for key in ("summary_prompt", "type_prompt"):
+        if getattr(card, key, "{}").count("{}") != 1:
+            raise UserError(f"{path}: {key}: {getattr(card, key)!r} must hold {{}} once")
     for template in getattr(card, "templates", ()):
         if template.text.count("{}") != 1:
             raise UserError(f"{path}: templates: {template.text!r} must hold {{}} once")

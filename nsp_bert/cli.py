@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from nsp_bert.cards import DEFAULT_DATA_DIR, SAMPLE_DIR, card_names, load_card
+from nsp_bert.cards import DATASETS, SAMPLE_DIR, card_names, load_card
 from nsp_bert.checkpoint import DEFAULT_MODEL, Checkpoint, open_checkpoint
 from nsp_bert.errors import UserError
-from nsp_bert.results import Run, prepare_output, print_table, write_run
-from nsp_bert.scorer import PRECISIONS, Scorer
+from nsp_bert.results import Answer, Published, Run, prepare_output, print_table, write_run
+from nsp_bert.scorer import PRECISIONS, Scorer, Scores
+from nsp_bert.submission import SUBMISSION_SPLIT, write_submission, zip_submissions
 
 INTERRUPTED = 130
+Axes = dict[str, tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,14 @@ def positive(text: str) -> int:
     return number
 
 
-def make_parser(description: str | None, task: str) -> argparse.ArgumentParser:
-    """Return a parser with the options that every task script takes."""
+def make_parser(description: str | None, task: str, axes: Axes | None = None) -> argparse.ArgumentParser:
+    """Return a parser with the options that every task script takes.
+
+    `axes` are the task's own prompt options with their values, the default last; `--ablate` runs them all.
+    """
+    axes = axes or {}
     datasets = card_names(task)
+    cards = [load_card(name) for name in datasets]
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -46,10 +54,11 @@ def make_parser(description: str | None, task: str) -> argparse.ArgumentParser:
         "--data-dir",
         type=Path,
         metavar="DIR",
-        help=f"holds DATASET/SPLIT.json; default {DEFAULT_DATA_DIR.parent.name}/{DEFAULT_DATA_DIR.name}, and where that"
-        " is absent the bundled sample",
+        help="holds DATASET/SPLIT.json; default datasets/"
+        + " or datasets/".join(dict.fromkeys(card.data_dir for card in cards))
+        + ", and where the dataset is not there the bundled sample",
     )
-    data.add_argument("--split", default="test_public", help="file of the dataset without its ending (%(default)s)")
+    data.add_argument("--split", help=f"file of the dataset without its ending (default {cards[0].split})")
     data.add_argument("--limit", type=positive, metavar="N", help="only the first N rows of the file")
     model = parser.add_argument_group("model")
     model.add_argument(
@@ -68,48 +77,58 @@ def make_parser(description: str | None, task: str) -> argparse.ArgumentParser:
         help="rows x length of a batch: memory and speed, not the result (%(default)s)",
     )
     prompt = parser.add_argument_group("prompt")
-    prompt.add_argument("--prompt-position", choices=("prefix", "suffix"), help="prompt before or after the text")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="write result files there")
+    prompt.add_argument("--prompt-position", choices=("prefix", "suffix"), help="default: the dataset's own")
+    if any(hasattr(card, "templates") for card in cards):
+        prompt.add_argument(
+            "--template", metavar="NUMBER_OR_TEXT", help="1, 2, 3 of the card or a text with {}; default: the last"
+        )
+    for name, values in axes.items():
+        prompt.add_argument(f"--{name}", type=type(values[0]), choices=values, help=f"default {values[-1]}")
+    prompt.add_argument(
+        "--ablate", action="store_true", help="run every combination of the prompt options that are not given"
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument("--output", type=Path, metavar="DIR", help="write result files there")
+    if any(card.submission for card in cards):
+        output.add_argument(
+            "--submission", type=Path, metavar="DIR", help="predict test.json and write the leaderboard's file there"
+        )
     return parser
 
 
-def add_template_option(parser: argparse.ArgumentParser) -> None:
-    """Add `--template`, for the tasks whose cards have templates."""
-    parser.add_argument(
-        "--template", metavar="NUMBER_OR_TEXT", help="1, 2, 3 of the card or a text with {}; default: the last"
-    )
-
-
-def choose_data(data_dir: Path | None) -> Data:
-    """Return the folder the user names, or the default folder, or the sample where there is no default folder."""
+def choose_data(card: Any, data_dir: Path | None) -> Data:
+    """Return the folder the user names, or the default folder, or the sample where the dataset is not in there."""
     if data_dir is not None:
         return Data(data_dir, sample=data_dir.resolve() == SAMPLE_DIR)
-    return Data(DEFAULT_DATA_DIR, sample=False) if DEFAULT_DATA_DIR.is_dir() else Data(SAMPLE_DIR, sample=True)
+    folder = DATASETS / card.data_dir
+    return Data(folder, sample=False) if (folder / card.path).parent.is_dir() else Data(SAMPLE_DIR, sample=True)
 
 
 @dataclass(frozen=True)
 class Session:
-    """What the datasets of one call share: options, data, model."""
+    """What a run knows: its options, with every prompt option set, its data, the model."""
 
     options: argparse.Namespace
+    axes: tuple[str, ...]
     data: Data
     checkpoint: Checkpoint
     scorer: Scorer
+
+    def split(self, card: Any) -> str:
+        """Return `--split`, or the dataset's own."""
+        return self.options.split or card.split
 
     def max_length(self, card: Any) -> int:
         """Return `--max-length`, or the dataset's own."""
         return self.options.max_length or card.max_length
 
-    def position(self, card: Any) -> Any:
-        """Return `--prompt-position`, or the dataset's own."""
-        return self.options.prompt_position or card.position
-
-    def announce(self, card: Any, size: str, pairs: int, prompt: str) -> None:
+    def announce(self, card: Any, size: str, pairs: int, prompt: dict[str, Any]) -> None:
         """Print what runs on what."""
         sample = " (bundled sample)" if self.data.sample else ""
-        how = f"{self.position(card)} {prompt}".strip()
+        own = [f"{name} {getattr(self.options, name)}" for name in self.axes]
+        how = ", ".join([f"{self.options.prompt_position} {prompt.get('template', '')}".strip(), *own])
         print(
-            f"{card.title} {self.options.split}{sample}: {size} = {pairs} pairs, {how}, {self.checkpoint.name},"
+            f"{card.title} {self.split(card)}{sample}: {size} = {pairs} pairs, {how}, {self.checkpoint.name},"
             f" {self.options.precision}"
         )
 
@@ -118,37 +137,107 @@ class Session:
         options = self.options
         return (
             not (self.data.sample or options.limit)
-            and self.position(card) == card.position
+            and options.prompt_position == card.position
             and self.max_length(card) == card.max_length
         )
 
-    def settings(self, card: Any, **more: Any) -> dict[str, Any]:
-        """Return the settings for the result file."""
-        return more | {
-            "prompt_position": self.position(card),
+    def result(
+        self,
+        card: Any,
+        answers: list[Answer],
+        scores: Scores,
+        *,
+        settings: dict[str, Any],
+        published: Published | None,
+        part: str = "",
+        **more: Any,
+    ) -> Run:
+        """Return the run of these answers; `part` names one of several that a dataset gives.
+
+        The published number stays out where the run is not comparable: other data, position or length, unfinished.
+        """
+        own = {name: getattr(self.options, name) for name in self.axes}
+        shared = {
+            "prompt_position": self.options.prompt_position,
             "max_length": self.max_length(card),
             "precision": self.options.precision,
             "limit": self.options.limit,
         }
+        return Run(
+            dataset="_".join(filter(None, (card.name, part))),
+            title=" ".join(filter(None, (card.title, part))),
+            split=self.split(card),
+            model=self.checkpoint.name,
+            settings=settings | own | shared,
+            sample=self.data.sample,
+            complete=scores.complete,
+            answers=answers,
+            published=published if scores.complete and self.as_published(card) else None,
+            pairs=scores.pairs,
+            seconds=scores.seconds,
+            **more,
+        )
 
 
-def run_datasets(options: argparse.Namespace, run: Callable[[Any, Session], Run]) -> int:
+def variants(card: Any, options: argparse.Namespace, axes: Axes) -> Iterator[argparse.Namespace]:
+    """Yield the options with every prompt option set: once, or with `--ablate` for each combination."""
+    own = {"prompt_position": ("prefix", "suffix"), **axes}
+    if hasattr(card, "templates"):
+        own = {"template": tuple(str(number) for number in range(1, len(card.templates) + 1)), **own}
+    defaults = {name: values[-1] for name, values in own.items()} | {"prompt_position": card.position}
+    choices = []
+    for name, values in own.items():
+        given = getattr(options, name)
+        choices.append([given] if given is not None else values if options.ablate else [defaults[name]])
+    for combination in product(*choices):
+        yield argparse.Namespace(**vars(options) | dict(zip(own, combination, strict=True)))
+
+
+def run_datasets(
+    options: argparse.Namespace, run: Callable[[Any, Session], list[Run]], axes: Axes | None = None
+) -> int:
     """Run every dataset of `--dataset`, write each result as it comes, end with the table; return the exit status."""
     cards = [load_card(name) for name in options.dataset]
-    if options.output:
-        prepare_output(options.output)
+    submission = getattr(options, "submission", None)
+    check_options(options, submission)
+    for folder in filter(None, (options.output, submission)):
+        prepare_output(folder)
     checkpoint = open_checkpoint(options.model)
     scorer = Scorer(checkpoint, options.precision, options.batch_tokens)
-    session = Session(options, choose_data(options.data_dir), checkpoint, scorer)
+    jobs = [(card, variant) for card in cards for variant in variants(card, options, axes or {})]
     runs: list[Run] = []
-    for card in cards:
-        runs.append(run(card, session))
-        if options.output:
-            write_run(runs[-1], options.output)
-        if not runs[-1].complete:
+    for card, variant in jobs:
+        session = Session(variant, tuple(axes or ()), choose_data(card, options.data_dir), checkpoint, scorer)
+        found = run(card, session)
+        runs += found
+        for one in found:
+            if options.output:
+                write_run(one, options.output / variant_folder(options, variant))
+        if not all(one.complete for one in found):
             break
+        if submission:
+            write_submission(card, found[0], submission)
     print_table(runs)
-    return 0 if runs[-1].complete else INTERRUPTED
+    if submission:
+        print(zip_submissions(submission))
+    return 0 if all(one.complete for one in runs) else INTERRUPTED
+
+
+def check_options(options: argparse.Namespace, submission: Path | None) -> None:
+    """Turn the split to the leaderboard's for `--submission`. Raises UserError for options that go against it."""
+    if not submission:
+        return
+    if options.limit or options.ablate or options.split not in (None, SUBMISSION_SPLIT):
+        raise UserError("--submission predicts the whole of test.json once: leave out --limit, --ablate and --split")
+    options.split = SUBMISSION_SPLIT
+
+
+def variant_folder(options: argparse.Namespace, variant: argparse.Namespace) -> str:
+    """Return the folder of a run below `--output`: none, but for `--ablate` one that tells the options it varies."""
+    if not options.ablate:
+        return ""
+    varied = {name: value for name, value in vars(variant).items() if getattr(options, name) is None and value}
+    return ".".join(f"{name}-{value}" for name, value in varied.items())
 
 
 def run_main(main: Callable[[list[str] | None], int], arguments: list[str] | None = None) -> None:

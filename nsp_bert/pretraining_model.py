@@ -17,7 +17,6 @@ from bert4keras.backend import attention_normalize, keras  # noqa: E402
 from bert4keras.layers import Dropout, Embedding, LayerNormalization, MultiHeadAttention  # noqa: E402
 from bert4keras.models import BERT  # noqa: E402
 
-
 SQRT_HALF = 0.5**0.5
 NORMAL_PEAK = 0.3989422804014327  # density of the standard normal at 0
 

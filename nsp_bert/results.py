@@ -56,13 +56,22 @@ class Published:
 
 @dataclass(frozen=True)
 class Answer:
-    """One finished example: its place in the file from 0, its own id and label, the prediction, the log-odds."""
+    """One finished example: its place in the file from 0, its own id and label, the prediction, the log-odds.
+
+    `more` holds what else its line of the result file says.
+    """
 
     index: int
     id: Any
     label: str | None
     prediction: str
     scores: list[float]
+    more: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Return the line of the result file."""
+        return {key: value for key, value in vars(self).items() if key != "more"} | self.more
 
 
 @dataclass(frozen=True)
@@ -70,8 +79,8 @@ class Run:
     """One dataset scored by one model: what the result files and the final table say of it.
 
     `answers` are in file order; all of them or none have a label. `pairs` were scored in `seconds`. `headline` names
-    the mapping that made the predictions where a task has several, `extra` holds the accuracies of the others, and
-    `details` what else the result file says.
+    the mapping that made the predictions where a task has several, `extra` holds the accuracies of the others,
+    `details` what else the result file says, and `notes` the lines below the table.
     """
 
     dataset: str
@@ -88,6 +97,7 @@ class Run:
     headline: str | None = None
     extra: dict[str, Accuracy] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def accuracy(self) -> Accuracy | None:
@@ -129,6 +139,12 @@ def published_by_positions(positions: str, model: str, split: str) -> Published 
     return _from_paper(found[PUBLISHED_SPLITS[split]]) if found and split in PUBLISHED_SPLITS else None
 
 
+def published_by_stages(task: str, stages: int, model: str, split: str) -> Published | None:
+    """Return the paper's accuracy of entity `linking` or `typing` by this very model; it was printed for dev alone."""
+    found = _table("duel_A")[task].get(model)
+    return _from_paper(found[stages - 1]) if isinstance(found, list) and split == "dev" else None
+
+
 def _table(name: str) -> dict[str, Any]:
     return yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))[name]
 
@@ -138,19 +154,47 @@ def _from_paper(accuracy: float) -> Published:
 
 
 def print_table(runs: list[Run], console: Console | None = None) -> None:
-    """Print the runs of one model on one split, a row each; a sample's number never stands beside a published one."""
-    first = runs[0]
-    sample = ", bundled sample" if first.sample else ""
-    table = Table(title=f"{first.model} on {first.split}{sample}", title_justify="left", header_style="bold")
+    """Print the runs of one model, a row each, with the settings that differ between runs of the same dataset.
+
+    A sample's number never stands beside a published one.
+    """
+    console = console or Console()
+    table = Table(title=f"{runs[0].model} on {_shown_split(runs)}", title_justify="left", header_style="bold")
     table.add_column("dataset", no_wrap=True)
-    extra = sorted({name for run in runs for name in run.extra})
-    headers = ("n", "accuracy", "95 % interval", "published", *(name.removeprefix("accuracy_") for name in extra))
-    for header in (*headers, "pairs/s"):
+    varied = _varied_settings(runs)
+    for key in varied:
+        table.add_column(key.removeprefix("prompt_"), no_wrap=True)
+    extra = list(dict.fromkeys(name for run in runs for name in run.extra))
+    shown = ("n", "accuracy", "95 % interval", *(("published",) if any(run.published for run in runs) else ()))
+    for header in (*shown, *(name.removeprefix("accuracy_").replace("_", " ") for name in extra), "pairs/s"):
         table.add_column(header, justify="right", no_wrap=True)
     for run in runs:
+        settings = [str(run.settings.get(key, "")) for key in varied]
         others = [f"{100 * run.extra[name].value:.2f}" if name in run.extra else "" for name in extra]
-        table.add_row(run.title, str(len(run.answers)), *_figures(run), *others, f"{_rate(run):.0f}")
-    (console or Console()).print(table)
+        figures = _figures(run)[: len(shown) - 1]
+        table.add_row(run.title, *settings, str(len(run.answers)), *figures, *others, f"{_rate(run):.0f}")
+    console.print(table)
+    for run in runs:
+        for note in run.notes:
+            console.print(f"{run.title}: {note}", highlight=False)
+
+
+def _shown_split(runs: list[Run]) -> str:
+    splits = ", ".join(dict.fromkeys(run.split for run in runs))
+    samples = [run.title for run in runs if run.sample]
+    if not samples:
+        return splits
+    return f"{splits}, bundled sample" + ("" if len(samples) == len(runs) else f" ({', '.join(samples)})")
+
+
+def _varied_settings(runs: list[Run]) -> list[str]:
+    """Return the settings that have more than one value in the runs of a dataset."""
+    values: dict[str, set[tuple[str, str]]] = {}
+    for run in runs:
+        for key, value in run.settings.items():
+            values.setdefault(key, set()).add((run.dataset, str(value)))
+    varied = [key for key, found in values.items() if len(found) > len({dataset for dataset, _ in found})]
+    return [key for key in varied if not (key == "template_number" and "template" in varied)]
 
 
 def _figures(run: Run) -> tuple[str, str, str]:
@@ -196,7 +240,7 @@ def write_run(run: Run, folder: Path) -> None:
         "pairs_per_second": round(_rate(run), 1),
     } | run.details
     stem = f"{run.dataset}.{run.split}"
-    write_json_lines((vars(answer) for answer in run.answers), folder / f"{stem}.jsonl")
+    write_json_lines((answer.row for answer in run.answers), folder / f"{stem}.jsonl")
     write_text(json.dumps(summary, ensure_ascii=False, indent=2) + "\n", folder / f"{stem}.json")
 
 
@@ -209,6 +253,7 @@ def write_text(text: str, path: Path) -> None:
     """Replace a UTF-8 file in one step. Raises UserError when the place cannot be written."""
     unfinished = path.with_name(path.name + ".unfinished")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         unfinished.write_text(text, encoding="utf-8", newline="\n")
         os.replace(unfinished, path)
     except OSError as error:

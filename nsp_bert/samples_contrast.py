@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -13,15 +12,11 @@ from rich.table import Table
 
 from nsp_bert.answer_mapping import apply_thresholds, learn_thresholds, rank, rank_in_batches
 from nsp_bert.cli import Session, positive
+from nsp_bert.errors import UserError
 from nsp_bert.results import Accuracy, Answer, Run, published_by_thresholds, rounded
-from nsp_bert.scorer import EncodedPair
+from nsp_bert.scorer import EncodedPair, Scores
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
-
-
-def accuracy_of(predictions: np.ndarray, truths: np.ndarray) -> Accuracy:
-    """Return the accuracy of label indices int64 (n,)."""
-    return Accuracy(len(truths), int((predictions == truths).sum()))
 
 
 def add_curve_options(parser: argparse.ArgumentParser) -> None:
@@ -33,61 +28,76 @@ def add_curve_options(parser: argparse.ArgumentParser) -> None:
 def contrast_dataset(
     card: Any,
     session: Session,
-    dev: list[Any],
-    test: list[Any],
-    pairs: Iterable[EncodedPair],
-    prompt: dict[str, Any] | None = None,
-    default_prompt: bool = True,
+    load: Callable[[str, int | None], list[Any]],
+    encode: Callable[[list[Any]], Iterable[EncodedPair]],
+    prompt: dict[str, Any],
+    published_prompt: bool = True,
 ) -> Run:
-    """Score dev's and test's pairs once, in this order, and return the run by dev's thresholds.
+    """Score dev's and test's rows once and return the run by dev's thresholds.
 
-    `card.labels` ascend from the least to the most likely next sentence. An interrupted run keeps the rows that were
-    scored, if dev was.
+    `load(split, limit)` returns examples, `encode(contents)` a pair for each. `card.labels` ascend from the least to
+    the most likely next sentence. An interrupted run keeps the rows that were scored, if dev was. Raises UserError
+    when dev has fewer rows than there are labels.
     """
-    options, labels = session.options, len(card.labels)
-    session.announce(
-        card, f"{len(test)} + {len(dev)} dev rows", len(test) + len(dev), (prompt or {}).get("template", "")
-    )
-    started = time.monotonic()
-    scores = session.scorer.score(pairs, len(dev) + len(test))
-    seconds = time.monotonic() - started
-    dev_scores, test_scores = np.split(scores.values, [len(dev)])
-    done = np.flatnonzero(~np.isnan(test_scores)) if not np.isnan(dev_scores).any() else np.empty(0, np.int64)
-    log_odds = test_scores[done]
-    extra: dict[str, Accuracy] = {}
-    details: dict[str, Any] = {}
+    dev, test, scores = _score(card, session, load, encode, prompt)
+    dev_log_odds, log_odds = scores.values[: len(dev)], scores.values[-len(test) :]
+    if session.split(card) == card.dev_split:
+        log_odds = scores.values[: len(test)]
+    done = np.flatnonzero(~np.isnan(log_odds)) if not np.isnan(dev_log_odds).any() else np.empty(0, np.int64)
     answers: list[Answer] = []
+    details: dict[str, Any] = {}
+    extra: dict[str, Accuracy] = {}
     if len(done):
-        thresholds = learn_thresholds(dev_scores, labels)
+        thresholds = learn_thresholds(dev_log_odds, len(card.labels))
         details["thresholds"] = rounded(thresholds)
-        predictions = apply_thresholds(log_odds, thresholds)
+        guesses = apply_thresholds(log_odds[done], thresholds)
         answers = [
-            Answer(row, test[row].id, test[row].label, card.labels[guess], rounded(log_odds[[place]]))
-            for place, (row, guess) in enumerate(zip(done.tolist(), predictions, strict=True))
+            Answer(row, test[row].id, test[row].label, card.labels[guess], rounded(log_odds[[row]]))
+            for row, guess in zip(done.tolist(), guesses, strict=True)
         ]
-        if scores.complete and test[0].label is not None:
-            truths = np.array([card.labels.index(example.label) for example in test])
-            extra = {"accuracy_ranked": accuracy_of(rank(log_odds, labels), truths)}
-            if options.batch_curve:
-                details["batch_curve"] = batch_curve(log_odds, truths, labels, options.seeds)
-                print_curve(card.title, details["batch_curve"])
-    published = published_by_thresholds(card.name, session.checkpoint.name, options.split)
-    return Run(
-        dataset=card.name,
-        title=card.title,
-        split=options.split,
-        model=session.checkpoint.name,
-        settings=session.settings(card, **(prompt or {})),
-        sample=session.data.sample,
-        complete=scores.complete,
-        answers=answers,
-        published=published if scores.complete and default_prompt and session.as_published(card) else None,
-        pairs=len(dev) + len(done),
-        seconds=seconds,
+    if scores.complete and test[0].label is not None:
+        truths = np.array([card.labels.index(example.label) for example in test])
+        extra["accuracy_ranked"] = accuracy_of(rank(log_odds, len(card.labels)), truths)
+        if session.options.batch_curve:
+            details["batch_curve"] = batch_curve(log_odds, truths, len(card.labels), session.options.seeds)
+            print_curve(card.title, details["batch_curve"])
+    published = published_by_thresholds(card.name, session.checkpoint.name, session.split(card))
+    return session.result(
+        card,
+        answers,
+        scores,
+        settings=prompt,
+        published=published if published_prompt else None,
         extra=extra,
         headline="accuracy_thresholds",
         details=details,
     )
+
+
+def _score(
+    card: Any,
+    session: Session,
+    load: Callable[[str, int | None], list[Any]],
+    encode: Callable[[list[Any]], Iterable[EncodedPair]],
+    prompt: dict[str, Any],
+) -> tuple[list[Any], list[Any], Scores]:
+    """Return dev's and test's examples and the scores of both, dev's first; those of dev alone where it is both."""
+    dev = load(card.dev_split, None)
+    same = session.split(card) == card.dev_split
+    test = dev[: session.options.limit] if same else load(session.split(card), session.options.limit)
+    if len(dev) < len(card.labels):
+        raise UserError(
+            f"{card.title} {card.dev_split}: {len(dev)} rows cannot teach the thresholds between {len(card.labels)}"
+            " labels; fetch the whole file"
+        )
+    rows = dev if same else dev + test
+    session.announce(card, f"{len(test)} rows" + ("" if same else f" + {len(dev)} dev rows"), len(rows), prompt)
+    return dev, test, session.scorer.score(encode([example.content for example in rows]), len(rows))
+
+
+def accuracy_of(predictions: np.ndarray, truths: np.ndarray) -> Accuracy:
+    """Return the accuracy of label indices int64 (n,)."""
+    return Accuracy(len(truths), int((predictions == truths).sum()))
 
 
 def print_curve(title: str, curve: list[dict[str, Any]]) -> None:
@@ -105,7 +115,7 @@ def batch_curve(log_odds: np.ndarray, truths: np.ndarray, labels: int, seeds: in
     """Return the accuracy of ranking inside batches of each size and over all rows, one entry a size.
 
     `file_order` is the paper's way: files are clustered by label, which flatters or caps it. `shuffled` is the mean
-    over `seeds` random orders, with its standard deviation.
+    over `seeds` (one at least) random orders, with its standard deviation.
     """
     orders = [np.random.default_rng(seed).permutation(len(log_odds)) for seed in range(seeds)]
     curve = []
@@ -116,8 +126,8 @@ def batch_curve(log_odds: np.ndarray, truths: np.ndarray, labels: int, seeds: in
             {
                 "batch": size,
                 "file_order": in_order,
-                "shuffled": float(np.mean(shuffled)) if shuffled else None,
-                "shuffled_deviation": float(np.std(shuffled)) if shuffled else None,
+                "shuffled": float(np.mean(shuffled)),
+                "shuffled_deviation": float(np.std(shuffled)),
             }
         )
     return curve

@@ -6,6 +6,7 @@ probability does, but it never saturates into ties.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
@@ -37,6 +38,12 @@ class Scores(NamedTuple):
 
     values: np.ndarray
     complete: bool
+    seconds: float
+
+    @property
+    def pairs(self) -> int:
+        """Number of pairs that were scored."""
+        return int((~np.isnan(self.values)).sum())
 
 
 class Scorer:
@@ -69,7 +76,7 @@ class Scorer:
     def score(self, pairs: Iterable[EncodedPair], total: int) -> Scores:
         """Return the log-odds of `total` pairs, drawn window by window; Ctrl-C ends early and keeps what is scored."""
         values = np.full(total, np.nan, np.float32)
-        stream, offset = iter(pairs), 0
+        stream, offset, complete, started = iter(pairs), 0, True, time.monotonic()
         with tqdm(total=total, desc="scoring", unit=" pairs", unit_scale=True, dynamic_ncols=True, delay=1) as bar:
             try:
                 while window := list(islice(stream, WINDOW_PAIRS)):
@@ -78,8 +85,8 @@ class Scorer:
                         bar.update(len(rows))
                     offset += len(window)
             except KeyboardInterrupt:
-                return Scores(values, complete=False)
-        return Scores(values, complete=True)
+                complete = False
+        return Scores(values, complete, time.monotonic() - started)
 
 
 def make_batches(

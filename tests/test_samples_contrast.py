@@ -104,6 +104,27 @@ def test_unlabelled_rows_are_predicted(checkpoint_dir: Path, tmp_path: Path) -> 
     assert (summary["n"], summary["metrics"]) == (10, {})
 
 
+def test_dev_is_scored_once_where_it_is_asked_for(
+    checkpoint_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--model", str(checkpoint_dir), "--dataset", "bustm", "--output", str(tmp_path)]
+    assert sentence_pair.main([*arguments, "--split", "dev_few_all"]) == 0
+    summary = json.loads((tmp_path / "bustm.dev_few_all.json").read_text(encoding="utf-8"))
+    assert f"{summary['n']} rows = {summary['n']} pairs" in capfd.readouterr().out
+    assert summary["metrics"]["accuracy_ranked"] == summary["metrics"]["accuracy_thresholds"]
+    assert sentence_pair.main([*arguments, "--split", "dev_few_all", "--limit", "5"]) == 0
+    limited = json.loads((tmp_path / "bustm.dev_few_all.json").read_text(encoding="utf-8"))
+    assert (limited["n"], limited["thresholds"]) == (5, summary["thresholds"])
+
+
+def test_too_few_dev_rows(expect_error: Callable[..., str], checkpoint_dir: Path, tmp_path: Path) -> None:
+    row = {"sentence1": "一", "sentence2": "二", "label": "neutral", "id": 1}
+    for split in ("dev_few_all", "test_public"):
+        write_rows(tmp_path / "ocnli" / f"{split}.json", [row, row])
+    arguments = ("--model", checkpoint_dir, "--data-dir", tmp_path, "--dataset", "ocnli")
+    assert "2 rows cannot teach the thresholds between 3 labels" in expect_error(sentence_pair.main, *arguments)
+
+
 def letters(text: str) -> list[int]:
     return [ord(letter) for letter in text]
 

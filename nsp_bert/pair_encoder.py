@@ -1,0 +1,75 @@
+"""Parts of a prompt and a text -> one pair of token ids, shortened only where that is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import chain
+from typing import Literal
+
+from nsp_bert.checkpoint import SPECIALS_PER_PAIR
+from nsp_bert.errors import UserError
+from nsp_bert.scorer import EncodedPair
+
+Tokenize = Callable[[str], list[int]]
+Cut = Literal["left", "right"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A run of token ids in a segment; `cut` names the end it may be shortened from, None protects it."""
+
+    token_ids: list[int]
+    cut: Cut | None = None
+
+    def shortened(self, length: int) -> list[int]:
+        """Return the `length` token ids that stay."""
+        return self.token_ids[len(self.token_ids) - length :] if self.cut == "left" else self.token_ids[:length]
+
+
+@dataclass(frozen=True)
+class PairEncoder:
+    """Assembles [CLS] first [SEP] second [SEP] within `max_length` tokens; protected parts are never shortened."""
+
+    tokenize: Tokenize
+    cls_id: int
+    sep_id: int
+    max_length: int
+
+    def part(self, text: str, cut: Cut | None = None) -> Part:
+        """Return a tokenised part; `cut` names the end it may be shortened from."""
+        return Part(self.tokenize(text), cut)
+
+    def encode(self, first: list[Part], second: list[Part]) -> EncodedPair:
+        """Return the pair, the longest parts that may be cut being shortened until it fits.
+
+        Raises UserError when the protected parts alone are too long.
+        """
+        parts = self.fit([*first, *second])
+        token_ids = [self.cls_id, *chain.from_iterable(parts[: len(first)]), self.sep_id]
+        first_length = len(token_ids)
+        token_ids += [*chain.from_iterable(parts[len(first) :]), self.sep_id]
+        return EncodedPair(token_ids, first_length)
+
+    def fit(self, parts: list[Part]) -> list[list[int]]:
+        """Return the token ids that stay of each part."""
+        return [part.shortened(length) for part, length in zip(parts, self._kept_lengths(parts), strict=True)]
+
+    def _kept_lengths(self, parts: list[Part]) -> list[int]:
+        lengths = [len(part.token_ids) for part in parts]
+        surplus = sum(lengths) + SPECIALS_PER_PAIR - self.max_length
+        flexible = [index for index, part in enumerate(parts) if part.cut]
+        protected = sum(lengths) + SPECIALS_PER_PAIR - sum(lengths[index] for index in flexible)
+        if protected > self.max_length:
+            raise UserError(
+                f"the prompt alone takes {protected} tokens, more than --max-length {self.max_length};"
+                " shorten the template or raise it"
+            )
+        while surplus > 0:
+            longest = max(flexible, key=lambda index: lengths[index])
+            others = [lengths[index] for index in flexible if index != longest]
+            lead = lengths[longest] - max(others, default=0)
+            step = min(surplus, max(lead, 1))
+            lengths[longest] -= step
+            surplus -= step
+        return lengths
