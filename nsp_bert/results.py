@@ -176,7 +176,7 @@ def print_table(runs: list[Run], console: Console | None = None) -> None:
     console.print(table)
     for run in runs:
         for note in run.notes:
-            console.print(f"{run.title}: {note}", highlight=False)
+            console.print(f"{run.title}: {note}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _shown_split(runs: list[Run]) -> str:

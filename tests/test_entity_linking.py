@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, write_rows
+from conftest import ROOT, SAMPLE, write_rows
 
 from nsp_bert.cards import load_card
-from nsp_bert.knowledge_base import Entity
+from nsp_bert.knowledge_base import Entity, read_knowledge_base
 from nsp_bert.pair_encoder import PairEncoder
-from nsp_bert_entity_linking import main
-from utils import EntityMention, encode_entity_mentions
+from nsp_bert_entity_linking import main, sort_mentions
+from utils import EntityMention, encode_entity_mentions, load_entity_mentions
 
 CARD = load_card("duel")
 
@@ -154,6 +154,59 @@ def test_the_result_does_not_depend_on_hash_order(checkpoint_dir: Path, tmp_path
         )
         found.append([(out / f"duel_{part}.dev.jsonl").read_bytes() for part in ("linking", "typing")])
     assert found[0] == found[1]
+
+
+# Checked by eye against datasets/sample/duel: text, mention, offset -> kind, candidates in file order, gold.
+BY_EYE = """
+2 小米 3 linking 200006,200047,200055 200006
+2 小米 12 linking 200006,200047,200055 200047
+4 诺奖 3 elsewhere - 200002
+7 长江 4 linking 200004,200015,200062 200062
+10 收纳盒 14 typing - NIL_Other
+11 大熊猫 3 elsewhere 200016 200012
+19 春天 0 linking 200013,200051 200013
+21 清水渡 4 unknown - 999999
+22 春天 5 typing 200013,200051 NIL_Organization
+24 Apple 0 linking 200045 200045
+27 苹果 10 linking 200005,200014,200041,200045,200057 200057
+31 马可·波罗 0 linking 200031 200031
+34 陈小雨 4 linking 200017,200029,200038,200048 200029
+40 围棋 5 linking 200023 200023
+41 青岛 1 linking 200032,200050 200032
+41 青岛 13 linking 200032,200050 200050
+50 周末 12 typing - NIL_Time&Calendar
+51 小米 8 typing 200006,200047,200055 NIL_Person
+52 失眠 2 typing - NIL_Disease&Symptom
+53 豆腐 0 linking 200040 200040
+"""
+
+
+def test_the_sample_by_eye() -> None:
+    mentions = load_entity_mentions(CARD, SAMPLE, "dev")
+    names, labels = {one.content.name for one in mentions}, {str(one.label) for one in mentions}
+    base = read_knowledge_base(CARD, SAMPLE, names, labels)
+    kinds = sort_mentions(CARD, mentions, base)
+    found = {}
+    for kind, examples in kinds._asdict().items():
+        for one in examples:
+            ids = ",".join(entity.id for entity in base.candidates.get(one.content.name, [])) or "-"
+            found[(one.id, one.content.name, one.content.offset)] = (kind, ids, one.label)
+    for line in BY_EYE.strip().splitlines():
+        text_id, name, offset, *expected = line.split()
+        assert found[(text_id, name, int(offset))] == tuple(expected)
+    assert [len(examples) for examples in kinds] == [52, 27, 2, 1]
+    counts = [len(base.candidates[one.content.name]) for one in kinds.linking]
+    assert (base.size, counts.count(1), sum(counts)) == (62, 14, 133)
+    assert sum(one.label == "NIL_Other" for one in kinds.typing) == 4
+
+
+def test_sample_run(checkpoint_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["--model", str(checkpoint_dir), "--output", str(tmp_path)]) == 0
+    out = capfd.readouterr().out
+    assert "DuEL2.0 dev (bundled sample): linking of 52 mentions x their candidates = 133 pairs, suffix" in out
+    assert "26.9 % of the mentions have a single candidate; left out are 2 whose entity is not known" in out
+    summary = json.loads((tmp_path / "duel_typing.dev.json").read_text(encoding="utf-8"))
+    assert (summary["n"], summary["sample"], summary["settings"]["stages"]) == (27, True, 2)
 
 
 @pytest.mark.parametrize(
