@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from nsp_bert.checkpoint import Checkpoint, read_shapes
+from nsp_bert.checkpoint_files import write_tensors, written_folder
 from nsp_bert.environment import import_tensorflow
 from nsp_bert.errors import UserError
 from nsp_bert.sentence_pairs import Batch
@@ -175,12 +175,9 @@ class Trainer:
 
     def save_state(self, folder: Path, settings: dict[str, Any]) -> None:
         """Write weights, optimiser and step into `folder`, replacing what is there in one rename."""
-        unfinished = folder.with_name(folder.name + ".unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        self._state.write(str(unfinished / "state"))
-        (unfinished / "settings.json").write_text(json.dumps(settings, indent=1, sort_keys=True), encoding="utf-8")
-        replace_folder(unfinished, folder)
+        with written_folder(folder) as unfinished:
+            self._state.write(str(unfinished / "state"))
+            (unfinished / "settings.json").write_text(json.dumps(settings, indent=1, sort_keys=True), encoding="utf-8")
 
     def restore_state(self, folder: Path, settings: dict[str, Any]) -> None:
         """Continue from `folder`. Raises UserError when the run that wrote it had other settings."""
@@ -201,13 +198,10 @@ class Trainer:
 
     def export(self, folder: Path, vocab_path: Path) -> None:
         """Write `bert_config.json`, `vocab.txt` and `bert_model.ckpt.*`, float32, under Google's variable names."""
-        unfinished = folder.with_name(folder.name + ".unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        write_checkpoint(self._bert, unfinished / "bert_model.ckpt")
-        (unfinished / "bert_config.json").write_text(json.dumps(self.config, indent=2) + "\n", encoding="utf-8")
-        shutil.copyfile(vocab_path, unfinished / "vocab.txt")
-        replace_folder(unfinished, folder)
+        with written_folder(folder) as unfinished:
+            write_checkpoint(self._bert, unfinished / "bert_model.ckpt")
+            (unfinished / "bert_config.json").write_text(json.dumps(self.config, indent=2) + "\n", encoding="utf-8")
+            shutil.copyfile(vocab_path, unfinished / "vocab.txt")
 
 
 def sinusoids(positions: int, width: int) -> np.ndarray:
@@ -219,27 +213,13 @@ def sinusoids(positions: int, width: int) -> np.ndarray:
 
 def write_checkpoint(bert: Any, prefix: Path) -> None:
     """Write a bert4keras BERT's weights as `prefix.index` and `prefix.data-*` under Google's variable names."""
-    tf = import_tensorflow()
     tensors = {}
     for layer, names in bert.variable_mapping().items():
         if layer in bert.layers:
             for name, weight in zip(names, bert.layers[layer].trainable_weights, strict=True):
                 value = weight.numpy().astype(np.float32)
                 tensors[name] = value.T if name == "cls/seq_relationship/output_weights" else value
-    names = sorted(tensors)
-    tf.raw_ops.SaveV2(
-        prefix=str(prefix), tensor_names=names, shape_and_slices=[""] * len(names), tensors=[tensors[n] for n in names]
-    )
-
-
-def replace_folder(new: Path, folder: Path) -> None:
-    """Put `new` in the place of `folder`; a kill in between leaves one of the two whole."""
-    old = folder.with_name(folder.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(new, folder)
-    shutil.rmtree(old, ignore_errors=True)
+    write_tensors(prefix, tensors)
 
 
 def _loss_and_accuracy(tf: Any, logits: Any, labels: Any, weights: Any) -> tuple[Any, Any]:
