@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from nsp_bert.cards import ClozeCard, CoreferenceCard, EntityLinkingCard, Position, SentencePairCard
-from nsp_bert.checkpoint import SPECIALS_PER_PAIR, Checkpoint, load_vocabulary
-from nsp_bert.environment import import_tensorflow
+from nsp_bert.checkpoint import SPECIALS_PER_PAIR
 from nsp_bert.errors import UserError
 from nsp_bert.json_lines import read_json_lines
-from nsp_bert.pair_encoder import PairEncoder, Part, Tokenize
 from nsp_bert.scorer import EncodedPair
+from nsp_bert.tokenization import PairEncoder, Part, load_tokenizer, make_pair_encoder  # noqa: F401
 
 
 @dataclass(frozen=True)
@@ -204,30 +203,6 @@ def split_path(card: Any, data_dir: Path, split: str) -> Path:
 
 def _some(values: list[str]) -> str:
     return ", ".join(values[:8]) + (f" … ({len(values)} labels)" if len(values) > 8 else "")
-
-
-def load_tokenizer(vocab_path: Path, do_lower_case: bool = True) -> Tokenize:
-    """Return text -> token ids by bert4keras' WordPiece tokenizer, without [CLS] and [SEP].
-
-    Special tokens that are spelled out in a text stay plain text.
-    """
-    import_tensorflow()
-    from bert4keras.tokenizers import Tokenizer
-
-    tokenizer = Tokenizer(load_vocabulary(vocab_path), do_lower_case=do_lower_case, token_start=None, token_end=None)
-    return lambda text: tokenizer.tokens_to_ids(tokenizer.tokenize(text))
-
-
-def make_pair_encoder(checkpoint: Checkpoint, max_length: int) -> PairEncoder:
-    """Return an encoder with the checkpoint's vocabulary. Raises UserError when its position table is shorter."""
-    if max_length > checkpoint.max_position:
-        raise UserError(
-            f"--max-length {max_length} is beyond the position table of {checkpoint.name}:"
-            f" {checkpoint.max_position} at most"
-        )
-    vocabulary = load_vocabulary(checkpoint.vocab_path)
-    tokenize = load_tokenizer(checkpoint.vocab_path, checkpoint.do_lower_case)
-    return PairEncoder(tokenize, vocabulary["[CLS]"], vocabulary["[SEP]"], max_length)
 
 
 def encode_label_pairs(

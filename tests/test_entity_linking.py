@@ -13,7 +13,7 @@ from conftest import ROOT, SAMPLE, write_rows
 
 from nsp_bert.cards import load_card
 from nsp_bert.knowledge_base import Entity, read_knowledge_base
-from nsp_bert.pair_encoder import PairEncoder
+from nsp_bert.tokenization import PairEncoder
 from nsp_bert_entity_linking import main, sort_mentions
 from utils import EntityMention, encode_entity_mentions, load_entity_mentions
 

@@ -1,18 +1,32 @@
-"""Parts of a prompt and a text -> one pair of token ids, shortened only where that is allowed."""
+"""Text -> WordPiece ids; parts of a prompt and a text -> one pair, shortened only where that is allowed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import Literal
 
-from nsp_bert.checkpoint import SPECIALS_PER_PAIR
+from nsp_bert.checkpoint import SPECIALS_PER_PAIR, Checkpoint, load_vocabulary
+from nsp_bert.environment import import_tensorflow
 from nsp_bert.errors import UserError
 from nsp_bert.scorer import EncodedPair
 
 Tokenize = Callable[[str], list[int]]
 Cut = Literal["left", "right"]
+
+
+def load_tokenizer(vocab_path: Path, do_lower_case: bool = True) -> Tokenize:
+    """Return text -> token ids by bert4keras' WordPiece tokenizer, without [CLS] and [SEP].
+
+    Special tokens that are spelled out in a text stay plain text.
+    """
+    import_tensorflow()
+    from bert4keras.tokenizers import Tokenizer
+
+    tokenizer = Tokenizer(load_vocabulary(vocab_path), do_lower_case=do_lower_case, token_start=None, token_end=None)
+    return lambda text: tokenizer.tokens_to_ids(tokenizer.tokenize(text))
 
 
 @dataclass(frozen=True)
@@ -73,3 +87,15 @@ class PairEncoder:
             lengths[longest] -= step
             surplus -= step
         return lengths
+
+
+def make_pair_encoder(checkpoint: Checkpoint, max_length: int) -> PairEncoder:
+    """Return an encoder with the checkpoint's vocabulary. Raises UserError when its position table is shorter."""
+    if max_length > checkpoint.max_position:
+        raise UserError(
+            f"--max-length {max_length} is beyond the position table of {checkpoint.name}:"
+            f" {checkpoint.max_position} at most"
+        )
+    vocabulary = load_vocabulary(checkpoint.vocab_path)
+    tokenize = load_tokenizer(checkpoint.vocab_path, checkpoint.do_lower_case)
+    return PairEncoder(tokenize, vocabulary["[CLS]"], vocabulary["[SEP]"], max_length)
