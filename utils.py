@@ -14,7 +14,7 @@ from typing import Any
 from nsp_bert.cards import ClozeCard, CoreferenceCard, EntityLinkingCard, Position, SentencePairCard
 from nsp_bert.checkpoint import SPECIALS_PER_PAIR
 from nsp_bert.errors import UserError
-from nsp_bert.json_lines import read_json_lines
+from nsp_bert.rows import read_json_lines, read_table
 from nsp_bert.scorer import EncodedPair
 from nsp_bert.tokenization import PairEncoder, Part, load_tokenizer, make_pair_encoder  # noqa: F401
 
@@ -69,12 +69,19 @@ class Cloze:
     candidates: tuple[str, ...]
 
 
+def read_rows(card: Any, path: Path, limit: int | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (place, row) of a file in the format that the card names."""
+    if card.format == "json-lines":
+        return read_json_lines(path, limit)
+    return read_table(path, card.columns, "\t" if card.format == "tsv" else ",", limit)
+
+
 def load_examples(card: Any, data_dir: Path, split: str, limit: int | None = None) -> list[Example]:
     """Return the first `limit` rows of a split in file order. Raises UserError naming file and line."""
     path = split_path(card, data_dir, split)
     parse = PARSERS[card.task]
     examples: list[Example] = []
-    for index, (place, row) in enumerate(read_json_lines(path, limit)):
+    for index, (place, row) in enumerate(read_rows(card, path, limit)):
         content, labels = parse(card, place, row)
         label = row.get(card.fields.label)
         if label is not None and str(label) not in labels:
@@ -127,7 +134,9 @@ def _text(card: Any, place: str, row: dict[str, Any], key: str) -> str:
 
 
 def _parse_text(card: Any, place: str, row: dict[str, Any]) -> tuple[str, Any]:
-    return _text(card, place, row, card.fields.text), card.labels
+    keys = card.fields.text
+    texts = [_text(card, place, row, key) for key in ([keys] if isinstance(keys, str) else keys)]
+    return card.joiner.join(texts), card.labels
 
 
 def _parse_pair(card: SentencePairCard, place: str, row: dict[str, Any]) -> tuple[SentencePair, Any]:

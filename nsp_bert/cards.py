@@ -47,6 +47,9 @@ class CardBase(Strict):
     path: str = Field(description="file of a split below the data folder, with {split}")
     data_dir: str = Field(default="fewclue", description="the data folder below datasets/ without --data-dir")
     source: str
+    language: str = "zh"
+    format: Literal["json-lines", "csv", "tsv"] = "json-lines"
+    columns: list[str] | None = Field(default=None, description="of a csv or tsv file that does not name them itself")
     splits: list[str]
     split: str = Field(default="test_public", description="the split without --split")
     dev_split: str = "dev_few_all"
@@ -80,9 +83,9 @@ class TemplateChoice:
 
 
 class ClassificationFields(Strict):
-    """Keys of a row: `text` is what is classified; `label` and `id` may be absent from a row."""
+    """Keys of a row: `text`, or several joined, is what is classified; `label` and `id` may be absent from a row."""
 
-    text: str
+    text: str | list[str]
     label: str = "label"
     id: str = "id"
 
@@ -92,6 +95,7 @@ class ClassificationCard(TemplateChoice, CardBase):
 
     task: Literal["classification"]
     fields: ClassificationFields
+    joiner: str = Field(default=". ", description="between several texts")
     labels: dict[str, str] = Field(min_length=2, description="label value -> label word (verbalizer), in score order")
     templates: list[Template] = Field(min_length=1, description="the last is the default")
 

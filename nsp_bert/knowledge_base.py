@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from nsp_bert.cards import EntityLinkingCard, KnowledgeBaseFile
 from nsp_bert.errors import UserError
-from nsp_bert.json_lines import read_json_lines
+from nsp_bert.rows import read_json_lines
 
 
 @dataclass(frozen=True, slots=True)
