@@ -19,11 +19,11 @@ from nsp_bert.cli import Session, make_parser, run_datasets, run_main
 from nsp_bert.results import Run, published_by_positions
 from utils import encode_clozes, load_examples, make_pair_encoder
 
-AXES = {"positions": ("hard", "soft")}
-
 
 def main(arguments: list[str] | None) -> int:
-    return run_datasets(make_parser(__doc__, "cloze", AXES).parse_args(arguments), run_dataset, AXES)
+    return run_datasets(
+        make_parser(__doc__, "cloze", {"positions": ("hard", "soft")}).parse_args(arguments), run_dataset
+    )
 
 
 def run_dataset(card: ClozeCard, session: Session) -> list[Run]:

@@ -23,17 +23,15 @@ from nsp_bert.results import Run
 from nsp_bert.samples_contrast import add_curve_options, contrast_dataset
 from utils import encode_mentions, load_examples, make_pair_encoder
 
-AXES = {"stages": (1, 2)}
-
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = make_parser(__doc__, "coreference", AXES)
+    parser = make_parser(__doc__, "coreference", {"stages": (1, 2)})
     add_curve_options(parser)
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None) -> int:
-    return run_datasets(parse_arguments(arguments), run_dataset, AXES)
+    return run_datasets(parse_arguments(arguments), run_dataset)
 
 
 def run_dataset(card: CoreferenceCard, session: Session) -> list[Run]:

@@ -34,8 +34,6 @@ from nsp_bert.knowledge_base import KnowledgeBase, read_knowledge_base
 from nsp_bert.results import Accuracy, Answer, Run, published_by_stages
 from utils import Example, encode_entity_mentions, load_entity_mentions, make_pair_encoder
 
-AXES = {"stages": (1, 2)}
-
 
 class Kinds(NamedTuple):
     """Mentions sorted by what can be asked of them; `elsewhere`: the gold entity is not known under the name."""
@@ -47,13 +45,13 @@ class Kinds(NamedTuple):
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = make_parser(__doc__, "entity-linking", AXES)
+    parser = make_parser(__doc__, "entity-linking", {"stages": (1, 2)})
     parser.add_argument("--task", choices=("linking", "typing", "both"), default="both", help="default %(default)s")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None) -> int:
-    return run_datasets(parse_arguments(arguments), run_dataset, AXES)
+    return run_datasets(parse_arguments(arguments), run_dataset)
 
 
 def run_dataset(card: EntityLinkingCard, session: Session) -> list[Run]:

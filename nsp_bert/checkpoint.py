@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from nsp_bert.environment import import_tensorflow
 from nsp_bert.errors import UserError
+from nsp_bert.model_cards import DEFAULT_MODEL as DEFAULT_MODEL
+from nsp_bert.model_cards import MODELS, load_model_cards
 
-MODELS = Path(__file__).resolve().parent.parent / "models"
-DEFAULT_MODEL = "nsp_bert_mini"
 SPECIALS_PER_PAIR = 3  # [CLS], [SEP], [SEP]
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+LFS_POINTER = b"version https://git-lfs"
+LARGEST_POINTER = 1024
 CONFIG_KEYS = (
     "vocab_size",
     "hidden_size",
@@ -34,17 +34,6 @@ HEADS = {
 }
 
 
-class ModelCard(BaseModel):
-    """A model's facts, one entry of models/cards.yaml."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    title: str
-    language: str
-    do_lower_case: bool
-    source: str
-
-
 @dataclass(frozen=True)
 class Checkpoint:
     """The verified files of one checkpoint; `prefix` is what TensorFlow calls the checkpoint's path."""
@@ -56,23 +45,12 @@ class Checkpoint:
     prefix: Path
     heads: tuple[str, ...]
     do_lower_case: bool
+    language: str = "zh"
 
     @property
     def max_position(self) -> int:
         """Number of rows of the position table: the longest pair in tokens."""
         return int(self.config["max_position_embeddings"])
-
-
-def load_model_cards() -> dict[str, ModelCard]:
-    """Return models/cards.yaml, validated. Raises UserError naming the entry and the key."""
-    path = MODELS / "cards.yaml"
-    cards = {}
-    for name, entry in yaml.safe_load(path.read_text(encoding="utf-8")).items():
-        try:
-            cards[name] = ModelCard(**entry)
-        except (ValidationError, TypeError) as error:
-            raise UserError(f"{path}: {name}: {' '.join(str(error).split())}") from error
-    return cards
 
 
 def open_checkpoint(name_or_dir: str, needs: tuple[str, ...] = ("encoder", "pooler", "NSP")) -> Checkpoint:
@@ -81,26 +59,45 @@ def open_checkpoint(name_or_dir: str, needs: tuple[str, ...] = ("encoder", "pool
     Raises UserError when files are missing or disagree, or when a head in `needs` is not in the weights.
     """
     cards = load_model_cards()
+    if name_or_dir in cards:
+        check_heads(name_or_dir, tuple(cards[name_or_dir].heads), needs)
     folder = MODELS / name_or_dir if name_or_dir in cards else Path(name_or_dir)
     if not folder.is_dir():
-        where = cards[name_or_dir].source if name_or_dir in cards else f"known names: {', '.join(cards)}"
+        where = cards[name_or_dir].remedy(name_or_dir) if name_or_dir in cards else f"known names: {', '.join(cards)}"
         raise UserError(f"{folder}: no such checkpoint folder; {where}")
     name = next((known for known in cards if (MODELS / known).resolve() == folder.resolve()), folder.name)
+    refuse_pointers(folder)
     config = load_config(folder / "bert_config.json")
     vocab_path = folder / "vocab.txt"
     prefix = find_prefix(folder)
     shapes = read_shapes(prefix)
     heads = tuple(head for head, variable in HEADS.items() if variable in shapes)
+    check_heads(str(folder), heads, needs)
+    check_sizes(folder, config, len(load_vocabulary(vocab_path)), shapes)
+    card = cards.get(name)
+    lower = card.do_lower_case if card else bool(config.get("do_lower_case", True))
+    return Checkpoint(name, folder, config, vocab_path, prefix, heads, lower, card.language if card else "zh")
+
+
+def check_heads(where: str, heads: tuple[str, ...], needs: tuple[str, ...]) -> None:
+    """Raise UserError when a head in `needs` is not among `heads`, naming models that have an NSP head."""
     missing = [head for head in needs if head not in heads]
     if missing:
-        with_nsp = ", ".join(cards)
+        with_nsp = ", ".join(name for name, card in load_model_cards().items() if "NSP" in card.heads)
         raise UserError(
-            f"{folder}: no {' and no '.join(missing)} head in the weights (they hold: {', '.join(heads) or 'none'});"
+            f"{where}: no {' and no '.join(missing)} head in the weights (they hold: {', '.join(heads) or 'none'});"
             f" take a checkpoint that has one, e.g. {with_nsp}"
         )
-    check_sizes(folder, config, len(load_vocabulary(vocab_path)), shapes)
-    lower = cards[name].do_lower_case if name in cards else bool(config.get("do_lower_case", True))
-    return Checkpoint(name, folder, config, vocab_path, prefix, heads, lower)
+
+
+def refuse_pointers(folder: Path) -> None:
+    """Raise UserError when a file of the folder is what Git LFS leaves in the place of a large file."""
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.stat().st_size < LARGEST_POINTER and path.read_bytes().startswith(LFS_POINTER):
+            raise UserError(
+                f"{path}: a Git LFS pointer of {path.stat().st_size} bytes, not the file itself; fetch it with"
+                " `git lfs pull` or download it"
+            )
 
 
 def load_config(path: Path) -> dict[str, Any]:
@@ -147,14 +144,23 @@ def find_prefix(folder: Path) -> Path:
 
 
 def read_shapes(prefix: Path) -> dict[str, list[int]]:
-    """Return variable name -> shape of a TensorFlow checkpoint. Raises UserError when it cannot be read."""
+    """Return variable name -> shape of a TensorFlow checkpoint.
+
+    Raises UserError when it cannot be read or when its data files are shorter than its variables.
+    """
     tf = import_tensorflow()
     try:
-        return tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
+        reader = tf.train.load_checkpoint(str(prefix))
+        shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
     except (tf.errors.OpError, ValueError, LookupError, RuntimeError) as error:
         raise UserError(
             f"{prefix}: not a readable TensorFlow checkpoint ({_first_line(error)}); fetch it again"
         ) from error
+    needed = sum(math.prod(shape) * dtypes[name].size for name, shape in shapes.items())
+    found = sum(path.stat().st_size for path in prefix.parent.glob(f"{prefix.name}.data-*"))
+    if found < needed:
+        raise UserError(f"{prefix}.data-*: truncated, {found} of at least {needed} bytes; fetch it again")
+    return shapes
 
 
 def check_sizes(folder: Path, config: dict[str, Any], vocab_lines: int, shapes: dict[str, list[int]]) -> None:
@@ -166,11 +172,14 @@ def check_sizes(folder: Path, config: dict[str, Any], vocab_lines: int, shapes: 
             f" the weights hold {rows} word embeddings; take the three files of one checkpoint"
         )
     layers = sum(1 for name in shapes if name.endswith("/attention/self/query/kernel"))
-    positions = shapes.get("bert/embeddings/position_embeddings", [0])[0]
+    segments = shapes.get("bert/embeddings/token_type_embeddings", [0])[0]
+    config.setdefault("type_vocab_size", segments)
     for key, found in (
         ("hidden_size", width),
         ("num_hidden_layers", layers),
-        ("max_position_embeddings", positions),
+        ("intermediate_size", shapes.get("bert/encoder/layer_0/intermediate/dense/bias", [0])[0]),
+        ("max_position_embeddings", shapes.get("bert/embeddings/position_embeddings", [0])[0]),
+        ("type_vocab_size", segments),
     ):
         if config[key] != found:
             raise UserError(
@@ -181,3 +190,11 @@ def check_sizes(folder: Path, config: dict[str, Any], vocab_lines: int, shapes: 
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+
+
+if __name__ == "__main__":
+    # The check scores pairs, which stands above this module: it is looked up only when this is the program.
+    from nsp_bert.cli import run_main
+    from nsp_bert.inspection import main
+
+    run_main(main)

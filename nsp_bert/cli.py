@@ -49,7 +49,7 @@ def make_parser(description: str | None, task: str, axes: Axes | None = None) ->
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     data = parser.add_argument_group("data")
-    data.add_argument("--dataset", nargs="+", choices=datasets, default=datasets, help="default: all of them")
+    data.add_argument("--dataset", nargs="+", choices=datasets, help="default: all in the model's language")
     data.add_argument(
         "--data-dir",
         type=Path,
@@ -58,7 +58,7 @@ def make_parser(description: str | None, task: str, axes: Axes | None = None) ->
         + " or datasets/".join(dict.fromkeys(card.data_dir for card in cards))
         + ", and where the dataset is not there the bundled sample",
     )
-    data.add_argument("--split", help=f"file of the dataset without its ending (default {cards[0].split})")
+    data.add_argument("--split", help="file of the dataset without its ending; default: the dataset's own")
     data.add_argument("--limit", type=positive, metavar="N", help="only the first N rows of the file")
     model = parser.add_argument_group("model")
     model.add_argument(
@@ -93,6 +93,7 @@ def make_parser(description: str | None, task: str, axes: Axes | None = None) ->
         output.add_argument(
             "--submission", type=Path, metavar="DIR", help="predict test.json and write the leaderboard's file there"
         )
+    parser.set_defaults(cards_of=task, axes=axes)
     return parser
 
 
@@ -109,7 +110,6 @@ class Session:
     """What a run knows: its options, with every prompt option set, its data, the model."""
 
     options: argparse.Namespace
-    axes: tuple[str, ...]
     data: Data
     checkpoint: Checkpoint
     scorer: Scorer
@@ -125,7 +125,7 @@ class Session:
     def announce(self, card: Any, size: str, pairs: int, prompt: dict[str, Any]) -> None:
         """Print what runs on what."""
         sample = " (bundled sample)" if self.data.sample else ""
-        own = [f"{name} {getattr(self.options, name)}" for name in self.axes]
+        own = [f"{name} {getattr(self.options, name)}" for name in self.options.axes]
         how = ", ".join([f"{self.options.prompt_position} {prompt.get('template', '')}".strip(), *own])
         print(
             f"{card.title} {self.split(card)}{sample}: {size} = {pairs} pairs, {how}, {self.checkpoint.name},"
@@ -156,7 +156,7 @@ class Session:
 
         The published number stays out where the run is not comparable: other data, position or length, unfinished.
         """
-        own = {name: getattr(self.options, name) for name in self.axes}
+        own = {name: getattr(self.options, name) for name in self.options.axes}
         shared = {
             "prompt_position": self.options.prompt_position,
             "max_length": self.max_length(card),
@@ -179,9 +179,9 @@ class Session:
         )
 
 
-def variants(card: Any, options: argparse.Namespace, axes: Axes) -> Iterator[argparse.Namespace]:
+def variants(card: Any, options: argparse.Namespace) -> Iterator[argparse.Namespace]:
     """Yield the options with every prompt option set: once, or with `--ablate` for each combination."""
-    own = {"prompt_position": ("prefix", "suffix"), **axes}
+    own: Axes = {"prompt_position": ("prefix", "suffix"), **options.axes}
     if hasattr(card, "templates"):
         own = {"template": tuple(str(number) for number in range(1, len(card.templates) + 1)), **own}
     defaults = {name: values[-1] for name, values in own.items()} | {"prompt_position": card.position}
@@ -193,21 +193,32 @@ def variants(card: Any, options: argparse.Namespace, axes: Axes) -> Iterator[arg
         yield argparse.Namespace(**vars(options) | dict(zip(own, combination, strict=True)))
 
 
-def run_datasets(
-    options: argparse.Namespace, run: Callable[[Any, Session], list[Run]], axes: Axes | None = None
-) -> int:
+def choose_cards(names: list[str] | None, task: str, language: str) -> list[Any]:
+    """Return the cards of these names, or without names those of the task in the model's language.
+
+    Raises UserError when there are none.
+    """
+    if names:
+        return [load_card(name) for name in names]
+    cards = [card for card in map(load_card, card_names(task)) if card.language == language]
+    if not cards:
+        raise UserError(f"no dataset of this script is in the model's language {language!r}; name one with --dataset")
+    return cards
+
+
+def run_datasets(options: argparse.Namespace, run: Callable[[Any, Session], list[Run]]) -> int:
     """Run every dataset of `--dataset`, write each result as it comes, end with the table; return the exit status."""
-    cards = [load_card(name) for name in options.dataset]
     submission = getattr(options, "submission", None)
     check_options(options, submission)
     for folder in filter(None, (options.output, submission)):
         prepare_output(folder)
     checkpoint = open_checkpoint(options.model)
+    cards = choose_cards(options.dataset, options.cards_of, checkpoint.language)
     scorer = Scorer(checkpoint, options.precision, options.batch_tokens)
-    jobs = [(card, variant) for card in cards for variant in variants(card, options, axes or {})]
+    jobs = [(card, variant) for card in cards for variant in variants(card, options)]
     runs: list[Run] = []
     for card, variant in jobs:
-        session = Session(variant, tuple(axes or ()), choose_data(card, options.data_dir), checkpoint, scorer)
+        session = Session(variant, choose_data(card, options.data_dir), checkpoint, scorer)
         found = run(card, session)
         runs += found
         for one in found:

@@ -95,6 +95,7 @@ def describe(checkpoint: Checkpoint, console: Console) -> None:
         f" {config['num_attention_heads']} heads, {config['max_position_embeddings']} positions,"
         f" {config['vocab_size']} tokens, {parameters / 1e6:.1f} M parameters",
         highlight=False,
+        soft_wrap=True,
     )
     table = Table(header_style="bold")
     for header in ("part", "there", "told by"):
@@ -138,5 +139,5 @@ def print_health(health: Health, console: Console) -> None:
         )
     for name, margins in (("neighbours", health.neighbours), ("strangers", health.strangers)):
         quartiles = ", ".join(f"{value:+.2f}" for value in np.percentile(margins, (0, 25, 50, 75, 100)))
-        console.print(f"margins of {name} (least, quartiles, greatest): {quartiles}", highlight=False)
-    console.print(f"NSP head {health.verdict}", highlight=False)
+        console.print(f"margins of {name} (least, quartiles, greatest): {quartiles}", highlight=False, soft_wrap=True)
+    console.print(f"NSP head {health.verdict}", highlight=False, soft_wrap=True)

@@ -13,8 +13,21 @@ from nsp_bert.errors import UserError
 
 tf: Any = import_tensorflow()
 
+from bert4keras.backend import gelu_erf, gelu_tanh  # noqa: E402
 from bert4keras.layers import Input, Lambda  # noqa: E402
 from bert4keras.models import BERT  # noqa: E402
+
+ACTIVATIONS = {
+    "gelu": gelu_erf,
+    "gelu_python": gelu_erf,
+    "gelu_new": gelu_tanh,
+    "gelu_fast": gelu_tanh,
+    "gelu_pytorch_tanh": gelu_tanh,
+    "relu": "relu",
+    "tanh": "tanh",
+    "swish": "swish",
+    "silu": "swish",
+}
 
 
 class ClsBERT(BERT):
@@ -40,8 +53,13 @@ def build_bert(checkpoint: Checkpoint) -> ClsBERT:
     Raises UserError when the weights cannot be read or do not fit the configuration.
     """
     config = checkpoint.config
+    if config["hidden_act"] not in ACTIVATIONS:
+        known = ", ".join(ACTIVATIONS)
+        raise UserError(
+            f"{checkpoint.folder / 'bert_config.json'}: hidden_act {config['hidden_act']!r} is not known, only {known}"
+        )
     bert = ClsBERT(
-        **config,
+        **config | {"hidden_act": ACTIVATIONS[config["hidden_act"]]},
         max_position=checkpoint.max_position,
         segment_vocab_size=config.get("type_vocab_size", 2),
         custom_position_ids=True,

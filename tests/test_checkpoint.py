@@ -10,6 +10,7 @@ import random_checkpoint
 
 from nsp_bert.checkpoint import load_model_cards, load_vocabulary, open_checkpoint
 from nsp_bert.errors import UserError
+from nsp_bert.scorer import EncodedPair, Scorer
 
 
 @pytest.fixture
@@ -59,6 +60,7 @@ def edit_config(folder: Path, **changes: object) -> None:
             lambda folder: edit_config(folder, max_position_embeddings=512),
             "max_position_embeddings 512, the weights 256",
         ),
+        (lambda folder: edit_config(folder, intermediate_size=7), "intermediate_size 7, the weights 128"),
         (lambda folder: edit_config(folder, vocab_size=99), "says vocab_size 99, the weights hold"),
         (lambda folder: (folder / "vocab.txt").unlink(), "vocab.txt: cannot be read"),
         (lambda folder: (folder / "vocab.txt").write_text("a\nb\n"), r"vocab.txt: no \[PAD\]"),
@@ -79,12 +81,44 @@ def test_spoiled_checkpoints_are_named(copy: Path, spoil: Callable[[Path], objec
 
 
 def test_truncated_weights_are_named(copy: Path) -> None:
-    from nsp_bert.scorer import Scorer
-
     data = copy / "bert_model.ckpt.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:100_000])
-    with pytest.raises(UserError, match=r"bert_model\.ckpt.*(cannot be loaded|readable)"):
-        Scorer(open_checkpoint(str(copy)))
+    with pytest.raises(UserError, match=r"truncated, 100000 of at least \d+ bytes"):
+        open_checkpoint(str(copy))
+
+
+@pytest.mark.parametrize("name", ["bert_model.ckpt.data-00000-of-00001", "bert_model.ckpt.index", "vocab.txt"])
+def test_a_git_lfs_pointer_is_named(copy: Path, name: str) -> None:
+    (copy / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 411000000\n")
+    with pytest.raises(UserError, match=rf"{name}: a Git LFS pointer of \d+ bytes"):
+        open_checkpoint(str(copy))
+
+
+def score(folder: Path) -> float:
+    return float(Scorer(open_checkpoint(str(folder))).score([EncodedPair([2, 9, 3, 12, 14, 3], 3)], 1).values[0])
+
+
+def test_what_the_field_has(copy: Path) -> None:
+    """model.ckpt-NNN, no type_vocab_size, other names of GELU, a vocabulary with CRLF."""
+    expected = score(copy)
+    for path in copy.glob("bert_model.ckpt*"):
+        path.rename(copy / path.name.replace("bert_model.ckpt", "model.ckpt-1000"))
+    config = json.loads((copy / "bert_config.json").read_text(encoding="utf-8"))
+    del config["type_vocab_size"]
+    (copy / "bert_config.json").write_text(json.dumps(config | {"hidden_act": "gelu_python"}), encoding="utf-8")
+    (copy / "vocab.txt").write_bytes((copy / "vocab.txt").read_bytes().replace(b"\n", b"\r\n"))
+    assert score(copy) == expected
+    edit_config(copy, hidden_act="gelu_new")
+    assert score(copy) == pytest.approx(expected, abs=0.05)
+    assert score(copy) != expected
+    edit_config(copy, hidden_act="mish")
+    with pytest.raises(UserError, match="hidden_act 'mish' is not known, only gelu"):
+        score(copy)
+
+
+def test_a_known_model_without_nsp_is_refused_before_it_is_fetched() -> None:
+    with pytest.raises(UserError, match=r"hfl-rbt3: no NSP head in the weights \(they hold: encoder.*nsp_bert_mini"):
+        open_checkpoint("hfl-rbt3")
 
 
 def test_model_cards_are_valid() -> None:

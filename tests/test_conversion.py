@@ -164,9 +164,7 @@ def test_what_cannot_be_converted(expect_error: Callable[..., str], tmp_path: Pa
         "lack cls/seq_relationship/output_bias": write_source(tmp_path / "b", half),
         "bert/pooler/dense/kernel: the weights have the shape (32, 64)": write_source(tmp_path / "c", narrow),
         "model_type is 'roberta', not a BERT": write_source(tmp_path / "d", state, model_type="roberta"),
-        "intermediate/dense/bias: the weights have the shape": write_source(
-            tmp_path / "e", state, intermediate_size=7
-        ),
+        "intermediate/dense/bias: the weights have the shape": write_source(tmp_path / "e", state, intermediate_size=7),
         "no model.safetensors or pytorch_model.bin": tmp_path,
     }
     broken = write_source(tmp_path / "f", state) / "model.safetensors"
