@@ -71,10 +71,10 @@ def open_checkpoint(name_or_dir: str, needs: tuple[str, ...] = ("encoder", "pool
     vocab_path = folder / "vocab.txt"
     prefix = find_prefix(folder)
     shapes = read_shapes(prefix)
-    heads = tuple(head for head, variable in HEADS.items() if variable in shapes)
+    card = cards.get(name)
+    heads = tuple(head for head, variable in HEADS.items() if variable in shapes and (not card or head in card.heads))
     check_heads(str(folder), heads, needs)
     check_sizes(folder, config, len(load_vocabulary(vocab_path)), shapes)
-    card = cards.get(name)
     lower = card.do_lower_case if card else bool(config.get("do_lower_case", True))
     return Checkpoint(name, folder, config, vocab_path, prefix, heads, lower, card.language if card else "zh")
 
@@ -85,7 +85,7 @@ def check_heads(where: str, heads: tuple[str, ...], needs: tuple[str, ...]) -> N
     if missing:
         with_nsp = ", ".join(name for name, card in load_model_cards().items() if "NSP" in card.heads)
         raise UserError(
-            f"{where}: no {' and no '.join(missing)} head in the weights (they hold: {', '.join(heads) or 'none'});"
+            f"{where}: no {' and no '.join(missing)} head (it has: {', '.join(heads) or 'none'});"
             f" take a checkpoint that has one, e.g. {with_nsp}"
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nsp_bert.checkpoint import HEADS, MODELS, Checkpoint, open_checkpoint, read_shapes
+from nsp_bert.download import digest
 from nsp_bert.errors import UserError
 from nsp_bert.results import Accuracy
 from nsp_bert.scorer import Scorer
@@ -77,15 +77,6 @@ def check_health(checkpoint: Checkpoint, language: str) -> Health:
     return Health(margins[::2], margins[1::2])
 
 
-def checksum(path: Path) -> str:
-    """Return a file's SHA-256."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def describe(checkpoint: Checkpoint, console: Console) -> None:
     """Print shape, parameters, heads with their variables, files with their checksums."""
     shapes, config = read_shapes(checkpoint.prefix), checkpoint.config
@@ -105,7 +96,7 @@ def describe(checkpoint: Checkpoint, console: Console) -> None:
     console.print(table)
     files = [checkpoint.folder / "bert_config.json", checkpoint.vocab_path]
     for path in [*files, *sorted(checkpoint.folder.glob(f"{checkpoint.prefix.name}.*"))]:
-        console.print(f"{checksum(path)}  {path.name}", highlight=False, soft_wrap=True)
+        console.print(f"{digest(path)}  {path.name}", highlight=False, soft_wrap=True)
 
 
 def main(arguments: list[str] | None) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from nsp_bert.cards import validation_reasons
 from nsp_bert.errors import UserError
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
@@ -81,7 +82,7 @@ def load_model_cards() -> dict[str, ModelCard]:
     cards = {}
     for name, entry in yaml.safe_load(path.read_text(encoding="utf-8")).items():
         try:
-            cards[name] = ModelCard(**entry)
-        except (ValidationError, TypeError) as error:
-            raise UserError(f"{path}: {name}: {' '.join(str(error).split())}") from error
+            cards[name] = ModelCard.model_validate(entry)
+        except ValidationError as error:
+            raise UserError(f"{path}: {name}: {validation_reasons(error)}") from error
     return cards

@@ -13,13 +13,15 @@ from nsp_bert.errors import UserError
 
 tf: Any = import_tensorflow()
 
-from bert4keras.backend import gelu_erf, gelu_tanh  # noqa: E402
-from bert4keras.layers import Input, Lambda  # noqa: E402
+from bert4keras.backend import gelu_tanh  # noqa: E402
+from bert4keras.layers import Input, Lambda, LayerNormalization  # noqa: E402
 from bert4keras.models import BERT  # noqa: E402
 
+from nsp_bert.fused_layers import FusedLayerNormalization, gelu  # noqa: E402
+
 ACTIVATIONS = {
-    "gelu": gelu_erf,
-    "gelu_python": gelu_erf,
+    "gelu": gelu,
+    "gelu_python": gelu,
     "gelu_new": gelu_tanh,
     "gelu_fast": gelu_tanh,
     "gelu_pytorch_tanh": gelu_tanh,
@@ -44,6 +46,8 @@ class ClsBERT(BERT):
         if inputs is not None and kwargs.get("name") in (attention, f"{attention}-Add"):
             first = super().apply(inputs[0], Lambda, function=lambda x: x[:, :1], name=f"{attention}-CLS")
             inputs = [first, *inputs[1:]]
+        if layer is LayerNormalization:
+            layer = FusedLayerNormalization
         return super().apply(inputs, layer, arguments, **kwargs)
 
 

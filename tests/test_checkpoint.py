@@ -117,7 +117,7 @@ def test_what_the_field_has(copy: Path) -> None:
 
 
 def test_a_known_model_without_nsp_is_refused_before_it_is_fetched() -> None:
-    with pytest.raises(UserError, match=r"hfl-rbt3: no NSP head in the weights \(they hold: encoder.*nsp_bert_mini"):
+    with pytest.raises(UserError, match=r"hfl-rbt3: no NSP head \(it has: encoder.*nsp_bert_mini"):
         open_checkpoint("hfl-rbt3")
 
 

@@ -8,6 +8,7 @@ Every sample row is scored against every prompt: [CLS] prompt [SEP] text [SEP], 
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 import tempfile
@@ -55,6 +56,15 @@ def hugging_face_model(config: dict, tensors: dict) -> BertForNextSentencePredic
     return model
 
 
+def read_texts(card: dict) -> list[str]:
+    """Return the texts of a dataset's sample, in JSON lines or csv."""
+    path = ROOT / "datasets" / "sample" / card["path"].format(split=card.get("split", "test_public"))
+    keys = card["fields"]["text"]
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = csv.DictReader(stream, card.get("columns")) if path.suffix == ".csv" else map(json.loads, stream)
+        return [row[keys] if isinstance(keys, str) else ". ".join(row[key] for key in keys) for row in rows]
+
+
 def main() -> None:
     config = random_checkpoint.config()
     model = hugging_face_model(config, random_checkpoint.weights(config))
@@ -69,8 +79,7 @@ def main() -> None:
             continue
         template = card["templates"][-1]
         words = list((template.get("words") or card["labels"]).values())[:LABELS]
-        with (ROOT / "datasets" / "sample" / card["path"].format(split="test_public")).open(encoding="utf-8") as stream:
-            texts = [json.loads(line)[card["fields"]["text"]] for line in stream][:ROWS]
+        texts = read_texts(card)[:ROWS]
         scores = []
         for text in texts:
             encoded = tokenizer(
