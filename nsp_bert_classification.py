@@ -29,7 +29,8 @@ from nsp_bert.cards import ClassificationCard, Position, parse_template
 from nsp_bert.checkpoint import open_checkpoint
 from nsp_bert.cli import INTERRUPTED, Session, make_parser, run_datasets, run_main
 from nsp_bert.errors import UserError
-from nsp_bert.results import Answer, Run, prepare_output, published_by_template, write_json_lines
+from nsp_bert.published import published_by_template
+from nsp_bert.results import Answer, Run, prepare_output, write_json_lines
 from nsp_bert.scorer import Scorer
 from utils import Example, encode_label_pairs, load_examples, make_pair_encoder, read_texts
 

@@ -16,7 +16,8 @@ from __future__ import annotations
 from nsp_bert.answer_mapping import answer_by_candidates
 from nsp_bert.cards import ClozeCard
 from nsp_bert.cli import Session, make_parser, run_datasets, run_main
-from nsp_bert.results import Run, published_by_positions
+from nsp_bert.published import published_by_positions
+from nsp_bert.results import Run
 from utils import encode_clozes, load_examples, make_pair_encoder
 
 

@@ -31,7 +31,9 @@ from nsp_bert.cards import EntityLinkingCard
 from nsp_bert.cli import Session, make_parser, run_datasets, run_main
 from nsp_bert.errors import UserError
 from nsp_bert.knowledge_base import KnowledgeBase, read_knowledge_base
-from nsp_bert.results import Accuracy, Answer, Run, published_by_stages
+from nsp_bert.metrics import Accuracy
+from nsp_bert.published import published_by_stages
+from nsp_bert.results import Answer, Run
 from utils import Example, encode_entity_mentions, load_entity_mentions, make_pair_encoder
 
 
@@ -107,7 +109,15 @@ def link(card: EntityLinkingCard, session: Session, kinds: Kinds, base: Knowledg
     )
     ids = [[entity.id for entity in candidates] for candidates in entities]
     return run_part(
-        card, session, "linking", kinds.linking, ids, descriptions, ("ambiguous", ambiguous), details, (note,)
+        card,
+        session,
+        "linking",
+        kinds.linking,
+        ids,
+        descriptions,
+        ("ambiguous", ambiguous),
+        details=details,
+        notes=(note,),
     )
 
 
@@ -116,7 +126,7 @@ def assign_types(card: EntityLinkingCard, session: Session, mentions: list[Examp
     types = [list(card.types)] * len(mentions)
     descriptions = [[(card.type_prompt, word) for word in card.types.values()]] * len(mentions)
     second = ("without_other", partial(without_type, card.other, types[0]))
-    return run_part(card, session, "typing", mentions, types, descriptions, second)
+    return run_part(card, session, "typing", mentions, types, descriptions, second, labels=tuple(card.types))
 
 
 def run_part(
@@ -127,8 +137,7 @@ def run_part(
     candidates: list[list[str]],
     descriptions: list[list[tuple[str, str]]],
     second: tuple[str, Callable[[list[Answer]], list[Answer]]],
-    details: dict[str, Any] | None = None,
-    notes: tuple[str, ...] = (),
+    **more: Any,
 ) -> Run:
     """Score every mention with each of its descriptions; `second` names another accuracy and the answers it counts."""
     options, split = session.options, session.split(card)
@@ -142,8 +151,8 @@ def run_part(
         encoder, contents, descriptions, template.text, options.prompt_position, options.stages
     )
     scores = session.scorer.score(pairs, total)
-    more = [{"mention": content.name, "candidates": names} for content, names in zip(contents, candidates, strict=True)]
-    answers = answer_by_candidates(mentions, candidates, scores.values, more)
+    told = [{"mention": content.name, "candidates": names} for content, names in zip(contents, candidates, strict=True)]
+    answers = answer_by_candidates(mentions, candidates, scores.values, told)
     name, choose = second
     published = published_by_stages(part, options.stages, session.checkpoint.name, split) if number else None
     return session.result(
@@ -154,8 +163,7 @@ def run_part(
         settings=prompt,
         published=published,
         extra=accuracy_of(f"accuracy_{name}", choose(answers)),
-        details=details or {},
-        notes=notes,
+        **more,
     )
 
 

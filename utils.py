@@ -23,13 +23,15 @@ from nsp_bert.tokenization import PairEncoder, Part, load_tokenizer, make_pair_e
 class Example:
     """One row of a split: `index` counts from 0 in file order; `label` is a label value as text, or None.
 
-    `content` is what the task scores: a text, a SentencePair, a Mention, a Cloze or an EntityMention.
+    `content` is what the task scores: a text, a SentencePair, a Mention, a Cloze or an EntityMention. Examples of
+    the same `cluster` are not independent.
     """
 
     index: int
     id: Any
     content: Any
     label: str | None
+    cluster: Any = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ def load_examples(card: Any, data_dir: Path, split: str, limit: int | None = Non
         if examples and (label is None) != (examples[0].label is None):
             raise UserError(f'{place}: "{card.fields.label}" must stand in every row or in none')
         row_id = row.get(card.fields.id, row.get("id"))
-        examples.append(Example(index, row_id, content, None if label is None else str(label)))
+        cluster = row.get(card.clusters) if card.clusters else None
+        examples.append(Example(index, row_id, content, None if label is None else str(label), cluster))
     if not examples:
         raise UserError(f"{path}: holds no rows")
     return examples

@@ -53,6 +53,7 @@ class CardBase(Strict):
     splits: list[str]
     split: str = Field(default="test_public", description="the split without --split")
     dev_split: str = "dev_few_all"
+    clusters: str | None = Field(default=None, description="key of a row; rows of the same value are not independent")
     position: Position
     max_length: int = 128
     submission: Submission | None = None

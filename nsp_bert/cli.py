@@ -13,7 +13,8 @@ from typing import Any
 from nsp_bert.cards import DATASETS, SAMPLE_DIR, card_names, load_card
 from nsp_bert.checkpoint import DEFAULT_MODEL, Checkpoint, open_checkpoint
 from nsp_bert.errors import UserError
-from nsp_bert.results import Answer, Published, Run, prepare_output, print_table, write_run
+from nsp_bert.published import Published
+from nsp_bert.results import Answer, Run, prepare_output, print_table, write_run
 from nsp_bert.scorer import PRECISIONS, Scorer, Scores
 from nsp_bert.submission import SUBMISSION_SPLIT, write_submission, zip_submissions
 
@@ -175,7 +176,7 @@ class Session:
             published=published if scores.complete and self.as_published(card) else None,
             pairs=scores.pairs,
             seconds=scores.seconds,
-            **more,
+            **{"labels": tuple(getattr(card, "labels", ()))} | more,
         )
 
 

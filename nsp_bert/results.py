@@ -13,52 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import binomtest
 
 from nsp_bert import __version__
 from nsp_bert.errors import UserError
+from nsp_bert.metrics import Accuracy, clustered_interval, label_metrics
+from nsp_bert.published import Published
 
 ROOT = Path(__file__).resolve().parent.parent
-PUBLISHED = ROOT / "datasets" / "published_results.yaml"
-PUBLISHED_SPLITS = {"dev_few_all": 0, "test_public": 1}
 PACKAGES = ("tensorflow", "tf-keras", "bert4keras", "numpy", "jieba")
-CONFIDENCE = 0.95
 FIGURES = 6  # decimals of a log-odds in files: below float32's own error
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """Share of right predictions among `n`, with its 95 % Wilson interval; all between 0 and 1."""
-
-    n: int
-    correct: int
-
-    @property
-    def value(self) -> float:
-        return self.correct / self.n
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        bounds = binomtest(self.correct, self.n).proportion_ci(CONFIDENCE, method="wilson")
-        return float(bounds.low), float(bounds.high)
-
-
-@dataclass(frozen=True)
-class Published:
-    """A published accuracy in percent, with its source."""
-
-    accuracy: float
-    source: str
 
 
 @dataclass(frozen=True)
 class Answer:
     """One finished example: its place in the file from 0, its own id and label, the prediction, the log-odds.
 
-    `more` holds what else its line of the result file says.
+    `more` holds what else its line of the result file says; rows of one `cluster` are not independent.
     """
 
     index: int
@@ -67,11 +40,12 @@ class Answer:
     prediction: str
     scores: list[float]
     more: dict[str, Any] = field(default_factory=dict)
+    cluster: Any = None
 
     @property
     def row(self) -> dict[str, Any]:
         """Return the line of the result file."""
-        return {key: value for key, value in vars(self).items() if key != "more"} | self.more
+        return {key: value for key, value in vars(self).items() if key not in ("more", "cluster")} | self.more
 
 
 @dataclass(frozen=True)
@@ -80,7 +54,8 @@ class Run:
 
     `answers` are in file order; all of them or none have a label. `pairs` were scored in `seconds`. `headline` names
     the mapping that made the predictions where a task has several, `extra` holds the accuracies of the others,
-    `details` what else the result file says, and `notes` the lines below the table.
+    `details` what else the result file says, and `notes` the lines below the table. `labels` are those that every
+    example is offered, none where they differ.
     """
 
     dataset: str
@@ -98,6 +73,7 @@ class Run:
     extra: dict[str, Accuracy] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
     @property
     def accuracy(self) -> Accuracy | None:
@@ -107,50 +83,38 @@ class Run:
         return Accuracy(len(self.answers), sum(answer.label == answer.prediction for answer in self.answers))
 
     @property
+    def interval(self) -> tuple[float, float]:
+        """Return the 95 % interval of the accuracy, over clusters where the rows stand in some."""
+        if self.answers[0].cluster is None:
+            return self.accuracy.interval if self.accuracy else (0.0, 1.0)
+        right = [answer.label == answer.prediction for answer in self.answers]
+        return clustered_interval(right, [answer.cluster for answer in self.answers])
+
+    @property
+    def as_published(self) -> bool | None:
+        """Return whether the published number lies inside the interval, None without one."""
+        if not self.published or not self.accuracy:
+            return None
+        low, high = self.interval
+        return low <= self.published.accuracy / 100 <= high
+
+    @property
     def metrics(self) -> dict[str, Any]:
-        """Return every metric with the interval of the headline, nothing without labels."""
+        """Return every metric, with the interval of the headline; nothing without labels."""
         if self.accuracy is None:
             return {}
         named = {self.headline: self.accuracy} if self.headline else {}
         others = {name: accuracy.value for name, accuracy in (named | self.extra).items()}
-        return {"accuracy": self.accuracy.value, "accuracy_interval": self.accuracy.interval} | others
-
-
-def published_by_template(dataset: str, model: str, template: int | None, split: str) -> Published | None:
-    """Return the paper's accuracy of a template (numbered from 1) by this very model on this very split, if printed."""
-    templates = _table("per_model_A").get(dataset, {}).get(model)
-    if templates is None or template is None or split not in PUBLISHED_SPLITS:
-        return None
-    return _from_paper(templates[template - 1][PUBLISHED_SPLITS[split]])
-
-
-def published_by_thresholds(dataset: str, model: str, split: str) -> Published | None:
-    """Return the paper's samples-contrast accuracy; it was printed for uer-mixed-bert-base alone."""
-    table = _table("samples_contrast_A")
-    columns = {"dev_few_all": "dev", "test_public": "thresholds"}
-    if model != "uer-mixed-bert-base" or dataset not in table or split not in columns:
-        return None
-    return _from_paper(table[dataset][table["columns"].index(columns[split])])
-
-
-def published_by_positions(positions: str, model: str, split: str) -> Published | None:
-    """Return the paper's cloze accuracy with soft or hard positions by this very model on this very split."""
-    found = _table("chid_A")[f"{positions}_position"].get(model)
-    return _from_paper(found[PUBLISHED_SPLITS[split]]) if found and split in PUBLISHED_SPLITS else None
-
-
-def published_by_stages(task: str, stages: int, model: str, split: str) -> Published | None:
-    """Return the paper's accuracy of entity `linking` or `typing` by this very model; it was printed for dev alone."""
-    found = _table("duel_A")[task].get(model)
-    return _from_paper(found[stages - 1]) if isinstance(found, list) and split == "dev" else None
-
-
-def _table(name: str) -> dict[str, Any]:
-    return yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))[name]
-
-
-def _from_paper(accuracy: float) -> Published:
-    return Published(accuracy, _table("sources")["A"])
+        method = "wilson" if self.answers[0].cluster is None else "bootstrap over clusters"
+        found = {
+            "accuracy": self.accuracy.value,
+            "accuracy_interval": self.interval,
+            "interval_method": method,
+        } | others
+        if self.labels:
+            truths, guesses = [str(one.label) for one in self.answers], [one.prediction for one in self.answers]
+            return found | label_metrics(truths, guesses, self.labels)
+        return found | {"chance": float(np.mean([1 / len(one.scores) for one in self.answers]))}
 
 
 def print_table(runs: list[Run], console: Console | None = None) -> None:
@@ -159,24 +123,34 @@ def print_table(runs: list[Run], console: Console | None = None) -> None:
     A sample's number never stands beside a published one.
     """
     console = console or Console()
-    table = Table(title=f"{runs[0].model} on {_shown_split(runs)}", title_justify="left", header_style="bold")
+    table = Table(
+        title=f"{runs[0].model} on {_shown_split(runs)}", title_justify="left", header_style="bold", box=SIMPLE
+    )
     table.add_column("dataset", no_wrap=True)
     varied = _varied_settings(runs)
     for key in varied:
         table.add_column(key.removeprefix("prompt_"), no_wrap=True)
-    extra = list(dict.fromkeys(name for run in runs for name in run.extra))
-    shown = ("n", "accuracy", "95 % interval", *(("published",) if any(run.published for run in runs) else ()))
-    for header in (*shown, *(name.removeprefix("accuracy_").replace("_", " ") for name in extra), "pairs/s"):
-        table.add_column(header, justify="right", no_wrap=True)
-    for run in runs:
+    rows = [_figures(run) for run in runs]
+    shown = [name for name in dict.fromkeys(name for row in rows for name in row) if any(row.get(name) for row in rows)]
+    for name in shown:
+        table.add_column(name, justify="right", no_wrap=True)
+    for run, row in zip(runs, rows, strict=True):
         settings = [str(run.settings.get(key, "")) for key in varied]
-        others = [f"{100 * run.extra[name].value:.2f}" if name in run.extra else "" for name in extra]
-        figures = _figures(run)[: len(shown) - 1]
-        table.add_row(run.title, *settings, str(len(run.answers)), *figures, *others, f"{_rate(run):.0f}")
+        table.add_row(run.title, *settings, *(row.get(name, "") for name in shown))
     console.print(table)
-    for run in runs:
-        for note in run.notes:
-            console.print(f"{run.title}: {note}", highlight=False, markup=False, soft_wrap=True)
+    for note in _notes(runs):
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
+
+
+def _notes(runs: list[Run]) -> list[str]:
+    """Return the lines below the table: where published numbers come from or why there are none, what runs say."""
+    notes = [f"{run.title}: {note}" for run in runs for note in run.notes]
+    sources = list(dict.fromkeys(run.published.source for run in runs if run.published))
+    if sources:
+        return [*notes, f"published: {'; '.join(sources)}; in = within the interval, out = outside of it"]
+    if any(run.sample for run in runs):
+        return [*notes, "a sample of the project's own writing: to be tried, not compared"]
+    return [*notes, "no published number for this model, split and setting"]
 
 
 def _shown_split(runs: list[Run]) -> str:
@@ -197,13 +171,25 @@ def _varied_settings(runs: list[Run]) -> list[str]:
     return [key for key in varied if not (key == "template_number" and "template" in varied)]
 
 
-def _figures(run: Run) -> tuple[str, str, str]:
-    accuracy = run.accuracy
-    if accuracy is None:
-        return "no labels", "", ""
-    low, high = accuracy.interval
-    published = f"{run.published.accuracy:.2f}" if run.published else "-"
-    return f"{100 * accuracy.value:.2f}", f"{100 * low:.2f} - {100 * high:.2f}", published
+def _figures(run: Run) -> dict[str, str]:
+    """Return column -> text."""
+    if run.accuracy is None:
+        return {"n": str(len(run.answers)), "accuracy": "no labels"}
+    metrics = run.metrics
+    low, high = run.interval
+    figures = {
+        "n": str(len(run.answers)),
+        "accuracy": _percent(metrics["accuracy"]),
+        "95 % interval": f"{_percent(low)} - {_percent(high)}",
+        "published": f"{run.published.accuracy:.2f} {'in' if run.as_published else 'out'}" if run.published else "",
+    }
+    extra = {name.removeprefix("accuracy_").replace("_", " "): _percent(one.value) for name, one in run.extra.items()}
+    names = {"macro_f1": "macro-F1", "majority": "majority", "chance": "chance"}
+    return figures | extra | {name: _percent(metrics[key]) for key, name in names.items() if key in metrics}
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f}"
 
 
 def _rate(run: Run) -> float:
@@ -232,9 +218,12 @@ def write_run(run: Run, folder: Path) -> None:
         "settings": run.settings,
         "n": len(run.answers),
         "metrics": run.metrics,
-        "published": {"accuracy": run.published.accuracy / 100, "source": run.published.source}
-        if run.published
-        else None,
+        "published": run.published
+        and {
+            "accuracy": run.published.accuracy / 100,
+            "source": run.published.source,
+            "inside_interval": run.as_published,
+        },
         "versions": versions(),
         "seconds": round(run.seconds, 3),
         "pairs_per_second": round(_rate(run), 1),

@@ -13,7 +13,9 @@ from rich.table import Table
 from nsp_bert.answer_mapping import apply_thresholds, learn_thresholds, rank, rank_in_batches
 from nsp_bert.cli import Session, positive
 from nsp_bert.errors import UserError
-from nsp_bert.results import Accuracy, Answer, Run, published_by_thresholds, rounded
+from nsp_bert.metrics import Accuracy
+from nsp_bert.published import published_by_thresholds
+from nsp_bert.results import Answer, Run, rounded
 from nsp_bert.scorer import EncodedPair, Scores
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -52,7 +54,14 @@ def contrast_dataset(
         details["thresholds"] = rounded(thresholds)
         guesses = apply_thresholds(log_odds[done], thresholds)
         answers = [
-            Answer(row, test[row].id, test[row].label, card.labels[guess], rounded(log_odds[[row]]))
+            Answer(
+                row,
+                test[row].id,
+                test[row].label,
+                card.labels[guess],
+                rounded(log_odds[[row]]),
+                cluster=test[row].cluster,
+            )
             for row, guess in zip(done.tolist(), guesses, strict=True)
         ]
     if scores.complete and test[0].label is not None:

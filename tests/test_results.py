@@ -5,20 +5,14 @@ import json
 from pathlib import Path
 from statistics import NormalDist
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from nsp_bert.errors import UserError
-from nsp_bert.results import (
-    Accuracy,
-    Answer,
-    Published,
-    Run,
-    prepare_output,
-    print_table,
-    published_by_template,
-    write_run,
-)
+from nsp_bert.metrics import Accuracy, clustered_interval, label_metrics
+from nsp_bert.published import Published, published_by_template
+from nsp_bert.results import Answer, Run, prepare_output, print_table, write_run
 
 
 def run(**changes: object) -> Run:
@@ -64,7 +58,7 @@ def test_files(tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "tnews.test_public.json").read_text(encoding="utf-8"))
     assert summary["n"] == 4
     assert summary["metrics"]["accuracy"] == 0.75
-    assert summary["published"] == {"accuracy": 0.51, "source": "source A"}
+    assert summary["published"] == {"accuracy": 0.51, "source": "source A", "inside_interval": True}
     assert summary["pairs_per_second"] == 4.0
     assert {"tensorflow", "bert4keras", "commit", "nsp_bert", "python"} <= summary["versions"].keys()
     lines = (tmp_path / "tnews.test_public.jsonl").read_text(encoding="utf-8").splitlines()
@@ -86,9 +80,9 @@ def test_table_shows_the_published_number() -> None:
     assert "some-model on test_public" in shown
 
 
-def printed(one: Run) -> str:
+def printed(*runs: Run) -> str:
     console = Console(file=io.StringIO(), width=100)
-    print_table([one], console)
+    print_table(list(runs), console)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -96,3 +90,38 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"--output .*file.*cannot be written"):
         prepare_output(tmp_path / "file" / "below")
+
+
+def test_clustered_interval_by_hand_and_against_wilson() -> None:
+    """One row a cluster: as wide as Wilson's. Ten equal rows a cluster: as if there were a tenth of the rows."""
+    rng = np.random.default_rng(1)
+    right = rng.random(400) < 0.6
+    alone = clustered_interval(right, list(range(400)))
+    assert alone == pytest.approx(Accuracy(400, int(right.sum())).interval, abs=0.01)
+    together = clustered_interval(np.repeat(right, 10), np.repeat(np.arange(400), 10).tolist())
+    assert together == pytest.approx(alone, abs=0.01)
+    assert clustered_interval([True] * 20, list(range(20))) == (1.0, 1.0)
+    assert clustered_interval(np.repeat(right, 10), np.repeat(np.arange(400), 10).tolist()) == together
+
+
+def test_label_metrics_by_hand() -> None:
+    found = label_metrics(["a", "a", "a", "b"], ["a", "a", "b", "b"], ("a", "b", "c"))
+    assert found["macro_f1"] == pytest.approx((0.8 + 2 / 3 + 0) / 3)
+    assert (found["majority"], found["chance"]) == (0.75, pytest.approx(1 / 3))
+    assert found["confusion"] == {"labels": ["a", "b", "c"], "counts": [[2, 1, 0], [0, 1, 0], [0, 0, 0]]}
+
+
+def test_rows_of_a_cluster_widen_the_interval() -> None:
+    answers = [Answer(i, i, "a", "a" if i < 30 else "b", [0.0], cluster=i // 10) for i in range(60)]
+    assert run(answers=answers).interval[1] - run(answers=answers).interval[0] > 0.6
+    assert run(answers=answers).metrics["interval_method"] == "bootstrap over clusters"
+    assert "cluster" not in answers[0].row
+
+
+def test_the_table_says_whether_the_published_number_lies_inside() -> None:
+    shown = printed(run(published=Published(51.0, "source A")), run(dataset="b", published=Published(2.0, "source A")))
+    assert "51.00 in" in shown
+    assert "2.00 out" in shown
+    assert "published: source A; in = within the interval, out = outside of it" in shown
+    assert "no published number for this model" in printed(run(published=None))
+    assert "to be tried, not compared" in printed(run(published=None, sample=True))
