@@ -124,7 +124,11 @@ def print_table(runs: list[Run], console: Console | None = None) -> None:
     """
     console = console or Console()
     table = Table(
-        title=f"{runs[0].model} on {_shown_split(runs)}", title_justify="left", header_style="bold", box=SIMPLE
+        title=f"{runs[0].model} on {_shown_split(runs)}",
+        title_justify="left",
+        header_style="bold",
+        box=SIMPLE,
+        padding=0,
     )
     table.add_column("dataset", no_wrap=True)
     varied = _varied_settings(runs)
