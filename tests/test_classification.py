@@ -100,7 +100,14 @@ def test_ctrl_c_keeps_what_was_scored(tmp_path: Path) -> None:
     slow = random_checkpoint.random_checkpoint(tmp_path / "slow", hidden=128, layers=6)
     command = [sys.executable, "nsp_bert_classification.py", "--model", str(slow), "--dataset", "iflytek"]
     command += ["--batch-tokens", "512", "--output", str(tmp_path / "out")]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
     assert process.stderr is not None
     seen = b""
     while b" pairs/s" not in seen:  # the progress bar moves: scoring is under way
