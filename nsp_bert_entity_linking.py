@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -69,7 +70,7 @@ def run_dataset(card: EntityLinkingCard, session: Session) -> list[Run]:
         runs.append(assign_types(card, session, kinds.typing))
     if not runs:
         raise UserError(f"{card.title} {session.split(card)}: of {len(mentions)} mentions none is there for {task}")
-    return runs
+    return [replace(run, parts=len(runs)) for run in runs]
 
 
 def sort_mentions(card: EntityLinkingCard, mentions: list[Example], base: KnowledgeBase) -> Kinds:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from typing import Any
 from nsp_bert.cards import DATASETS, SAMPLE_DIR, card_names, load_card
 from nsp_bert.checkpoint import DEFAULT_MODEL, Checkpoint, open_checkpoint
 from nsp_bert.errors import UserError
+from nsp_bert.fingerprint import take_fingerprint
 from nsp_bert.published import Published
-from nsp_bert.results import Answer, Run, prepare_output, print_table, write_run
+from nsp_bert.results import Answer, Run, prepare_output, read_summaries, write_run
 from nsp_bert.scorer import PRECISIONS, Scorer, Scores
 from nsp_bert.submission import SUBMISSION_SPLIT, write_submission, zip_submissions
+from nsp_bert.tables import Summary, print_table
 
 INTERRUPTED = 130
 Axes = dict[str, tuple[Any, ...]]
@@ -90,6 +93,11 @@ def make_parser(description: str | None, task: str, axes: Axes | None = None) ->
     )
     output = parser.add_argument_group("output")
     output.add_argument("--output", type=Path, metavar="DIR", help="write result files there")
+    output.add_argument(
+        "--resume",
+        action="store_true",
+        help="keep what stands in --output complete and made from the same data, checkpoint, code and settings",
+    )
     if any(card.submission for card in cards):
         output.add_argument(
             "--submission", type=Path, metavar="DIR", help="predict test.json and write the leaderboard's file there"
@@ -113,7 +121,13 @@ class Session:
     options: argparse.Namespace
     data: Data
     checkpoint: Checkpoint
-    scorer: Scorer
+    load_scorer: Callable[[], Scorer]
+    fingerprint: dict[str, Any]
+
+    @property
+    def scorer(self) -> Scorer:
+        """Return the loaded model, the same for every run of a call."""
+        return self.load_scorer()
 
     def split(self, card: Any) -> str:
         """Return `--split`, or the dataset's own."""
@@ -176,6 +190,7 @@ class Session:
             published=published if scores.complete and self.as_published(card) else None,
             pairs=scores.pairs,
             seconds=scores.seconds,
+            fingerprint=self.fingerprint,
             **{"labels": tuple(getattr(card, "labels", ()))} | more,
         )
 
@@ -215,32 +230,48 @@ def run_datasets(options: argparse.Namespace, run: Callable[[Any, Session], list
         prepare_output(folder)
     checkpoint = open_checkpoint(options.model)
     cards = choose_cards(options.dataset, options.cards_of, checkpoint.language)
-    scorer = Scorer(checkpoint, options.precision, options.batch_tokens)
+    load_scorer = cache(lambda: Scorer(checkpoint, options.precision, options.batch_tokens))
     jobs = [(card, variant) for card in cards for variant in variants(card, options)]
-    runs: list[Run] = []
+    summaries: list[Summary] = []
     for card, variant in jobs:
-        session = Session(variant, choose_data(card, options.data_dir), checkpoint, scorer)
-        found = run(card, session)
-        runs += found
-        for one in found:
-            if options.output:
-                write_run(one, options.output / variant_folder(options, variant))
-        if not all(one.complete for one in found):
+        data = choose_data(card, options.data_dir)
+        fingerprint = take_fingerprint(card, variant, data.folder, checkpoint)
+        session = Session(variant, data, checkpoint, load_scorer, fingerprint)
+        folder = options.output / variant_folder(options, variant) if options.output else None
+        kept = finished(card, session, folder) if options.resume and folder else []
+        runs = [] if kept else run(card, session)
+        if folder:
+            for one in runs:
+                write_run(one, folder)
+        summaries += kept or [one.summary for one in runs]
+        if not summaries[-1]["complete"]:
             break
         if submission:
-            write_submission(card, found[0], submission)
-    print_table(runs)
+            write_submission(card, runs[0], submission)
+    print_table(summaries)
     if submission:
         print(zip_submissions(submission))
-    return 0 if all(one.complete for one in runs) else INTERRUPTED
+    return 0 if summaries[-1]["complete"] else INTERRUPTED
+
+
+def finished(card: Any, session: Session, folder: Path) -> list[Summary]:
+    """Return the summaries of a dataset's runs in a folder when all are complete and have the session's fingerprint."""
+    found = read_summaries(folder, card.name, session.split(card))
+    valid = [one for one in found if one["complete"] and one["fingerprint"] == session.fingerprint]
+    if not valid or len(valid) < valid[0]["parts"]:
+        return []
+    print(f"{card.title} {session.split(card)}: is there already in {folder}")
+    return valid
 
 
 def check_options(options: argparse.Namespace, submission: Path | None) -> None:
     """Turn the split to the leaderboard's for `--submission`. Raises UserError for options that go against it."""
     if not submission:
         return
-    if options.limit or options.ablate or options.split not in (None, SUBMISSION_SPLIT):
-        raise UserError("--submission predicts the whole of test.json once: leave out --limit, --ablate and --split")
+    if options.limit or options.ablate or options.resume or options.split not in (None, SUBMISSION_SPLIT):
+        raise UserError(
+            "--submission predicts the whole of test.json once: leave out --limit, --ablate, --resume and --split"
+        )
     options.split = SUBMISSION_SPLIT
 
 

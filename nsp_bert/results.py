@@ -1,4 +1,4 @@
-"""Predictions -> accuracy with its interval, the published number beside it, tables and files."""
+"""Predictions -> metrics, the published number beside them, result files."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.table import Table
 
 from nsp_bert import __version__
 from nsp_bert.errors import UserError
@@ -55,7 +52,8 @@ class Run:
     `answers` are in file order; all of them or none have a label. `pairs` were scored in `seconds`. `headline` names
     the mapping that made the predictions where a task has several, `extra` holds the accuracies of the others,
     `details` what else the result file says, and `notes` the lines below the table. `labels` are those that every
-    example is offered, none where they differ.
+    example is offered, none where they differ. `fingerprint` tells what the run depends on, `parts`
+    how many runs the dataset gives.
     """
 
     dataset: str
@@ -74,6 +72,8 @@ class Run:
     details: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    fingerprint: dict[str, Any] = field(default_factory=dict)
+    parts: int = 1
 
     @property
     def accuracy(self) -> Accuracy | None:
@@ -116,88 +116,32 @@ class Run:
             return found | label_metrics(truths, guesses, self.labels)
         return found | {"chance": float(np.mean([1 / len(one.scores) for one in self.answers]))}
 
-
-def print_table(runs: list[Run], console: Console | None = None) -> None:
-    """Print the runs of one model, a row each, with the settings that differ between runs of the same dataset.
-
-    A sample's number never stands beside a published one.
-    """
-    console = console or Console()
-    table = Table(
-        title=f"{runs[0].model} on {_shown_split(runs)}",
-        title_justify="left",
-        header_style="bold",
-        box=SIMPLE,
-        padding=0,
-    )
-    table.add_column("dataset", no_wrap=True)
-    varied = _varied_settings(runs)
-    for key in varied:
-        table.add_column(key.removeprefix("prompt_"), no_wrap=True)
-    rows = [_figures(run) for run in runs]
-    shown = [name for name in dict.fromkeys(name for row in rows for name in row) if any(row.get(name) for row in rows)]
-    for name in shown:
-        table.add_column(name, justify="right", no_wrap=True)
-    for run, row in zip(runs, rows, strict=True):
-        settings = [str(run.settings.get(key, "")) for key in varied]
-        table.add_row(run.title, *settings, *(row.get(name, "") for name in shown))
-    console.print(table)
-    for note in _notes(runs):
-        console.print(note, highlight=False, markup=False, soft_wrap=True)
-
-
-def _notes(runs: list[Run]) -> list[str]:
-    """Return the lines below the table: where published numbers come from or why there are none, what runs say."""
-    notes = [f"{run.title}: {note}" for run in runs for note in run.notes]
-    sources = list(dict.fromkeys(run.published.source for run in runs if run.published))
-    if sources:
-        return [*notes, f"published: {'; '.join(sources)}; in = within the interval, out = outside of it"]
-    if any(run.sample for run in runs):
-        return [*notes, "a sample of the project's own writing: to be tried, not compared"]
-    return [*notes, "no published number for this model, split and setting"]
-
-
-def _shown_split(runs: list[Run]) -> str:
-    splits = ", ".join(dict.fromkeys(run.split for run in runs))
-    samples = [run.title for run in runs if run.sample]
-    if not samples:
-        return splits
-    return f"{splits}, bundled sample" + ("" if len(samples) == len(runs) else f" ({', '.join(samples)})")
-
-
-def _varied_settings(runs: list[Run]) -> list[str]:
-    """Return the settings that have more than one value in the runs of a dataset."""
-    values: dict[str, set[tuple[str, str]]] = {}
-    for run in runs:
-        for key, value in run.settings.items():
-            values.setdefault(key, set()).add((run.dataset, str(value)))
-    varied = [key for key, found in values.items() if len(found) > len({dataset for dataset, _ in found})]
-    return [key for key in varied if not (key == "template_number" and "template" in varied)]
-
-
-def _figures(run: Run) -> dict[str, str]:
-    """Return column -> text."""
-    if run.accuracy is None:
-        return {"n": str(len(run.answers)), "accuracy": "no labels"}
-    metrics = run.metrics
-    low, high = run.interval
-    figures = {
-        "n": str(len(run.answers)),
-        "accuracy": _percent(metrics["accuracy"]),
-        "95 % interval": f"{_percent(low)} - {_percent(high)}",
-        "published": f"{run.published.accuracy:.2f} {'in' if run.as_published else 'out'}" if run.published else "",
-    }
-    extra = {name.removeprefix("accuracy_").replace("_", " "): _percent(one.value) for name, one in run.extra.items()}
-    names = {"macro_f1": "macro-F1", "majority": "majority", "chance": "chance"}
-    return figures | extra | {name: _percent(metrics[key]) for key, name in names.items() if key in metrics}
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f}"
-
-
-def _rate(run: Run) -> float:
-    return run.pairs / run.seconds if run.seconds else 0.0
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Return what the result file says, metrics as shares between 0 and 1."""
+        published = self.published and {
+            "accuracy": self.published.accuracy / 100,
+            "source": self.published.source,
+            "inside_interval": self.as_published,
+        }
+        return {
+            "dataset": self.dataset,
+            "title": self.title,
+            "split": self.split,
+            "sample": self.sample,
+            "complete": self.complete,
+            "model": self.model,
+            "settings": self.settings,
+            "n": len(self.answers),
+            "metrics": self.metrics,
+            "published": published,
+            "notes": list(self.notes),
+            "versions": versions(),
+            "seconds": round(self.seconds, 3),
+            "pairs_per_second": round(self.pairs / self.seconds, 1) if self.seconds else 0.0,
+            "fingerprint": self.fingerprint,
+            "parts": self.parts,
+        } | self.details
 
 
 def prepare_output(folder: Path) -> None:
@@ -212,29 +156,22 @@ def prepare_output(folder: Path) -> None:
 
 
 def write_run(run: Run, folder: Path) -> None:
-    """Write `<dataset>.<split>.json` and `.jsonl`, each in one piece."""
-    summary = {
-        "dataset": run.dataset,
-        "split": run.split,
-        "sample": run.sample,
-        "complete": run.complete,
-        "model": run.model,
-        "settings": run.settings,
-        "n": len(run.answers),
-        "metrics": run.metrics,
-        "published": run.published
-        and {
-            "accuracy": run.published.accuracy / 100,
-            "source": run.published.source,
-            "inside_interval": run.as_published,
-        },
-        "versions": versions(),
-        "seconds": round(run.seconds, 3),
-        "pairs_per_second": round(_rate(run), 1),
-    } | run.details
+    """Write `<dataset>.<split>.json` and `.jsonl`, each in one piece, the summary last: with it the run is there."""
     stem = f"{run.dataset}.{run.split}"
     write_json_lines((answer.row for answer in run.answers), folder / f"{stem}.jsonl")
-    write_text(json.dumps(summary, ensure_ascii=False, indent=2) + "\n", folder / f"{stem}.json")
+    write_text(json.dumps(run.summary, ensure_ascii=False, indent=2) + "\n", folder / f"{stem}.json")
+
+
+def read_summaries(folder: Path, card_name: str, split: str) -> list[dict[str, Any]]:
+    """Return the summaries of a dataset's runs (it may have several parts) that can be read in a folder."""
+    paths = [folder / f"{card_name}.{split}.json", *sorted(folder.glob(f"{card_name}_*.{split}.json"))]
+    summaries = []
+    for path in paths:
+        try:
+            summaries.append(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError):  # not there, or not whole: it will be written anew
+            continue
+    return summaries
 
 
 def write_json_lines(rows: Iterable[dict[str, Any]], path: Path) -> None:

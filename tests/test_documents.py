@@ -12,7 +12,13 @@ import yaml
 from conftest import ROOT
 
 READMES = [ROOT / "README.md", ROOT / "README_zh.md"]
-DOCUMENTS = [*READMES, ROOT / "CONTRIBUTING.md", *ROOT.glob("*/README.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("models/*/README.md")]
+DOCUMENTS = [
+    *READMES,
+    ROOT / "CONTRIBUTING.md",
+    *ROOT.glob("*/README.md"),
+    *ROOT.glob("docs/*.md"),
+    *ROOT.glob("models/*/README.md"),
+]
 TINY = "--layers 1 --hidden 32 --heads 2 --vocab-size 900 --lengths 32:1 --batch-tokens 512 --max-steps 2"
 
 

@@ -12,7 +12,8 @@ from rich.console import Console
 from nsp_bert.errors import UserError
 from nsp_bert.metrics import Accuracy, clustered_interval, label_metrics
 from nsp_bert.published import Published, published_by_template
-from nsp_bert.results import Answer, Run, prepare_output, print_table, write_run
+from nsp_bert.results import Answer, Run, prepare_output, write_run
+from nsp_bert.tables import print_table
 
 
 def run(**changes: object) -> Run:
@@ -82,7 +83,7 @@ def test_table_shows_the_published_number() -> None:
 
 def printed(*runs: Run) -> str:
     console = Console(file=io.StringIO(), width=100)
-    print_table(list(runs), console)
+    print_table([one.summary for one in runs], console)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
