@@ -23,7 +23,7 @@ class Published:
 
 def published_by_template(dataset: str, model: str, template: int | None, split: str) -> Published | None:
     """Return the paper's accuracy of a template (numbered from 1) by this very model on this very split, if printed."""
-    templates = _table("per_model_A").get(dataset, {}).get(model)
+    templates = published_table("per_model_A").get(dataset, {}).get(model)
     if templates is None or template is None or split not in PUBLISHED_SPLITS:
         return None
     return _from_paper(templates[template - 1][PUBLISHED_SPLITS[split]])
@@ -31,7 +31,7 @@ def published_by_template(dataset: str, model: str, template: int | None, split:
 
 def published_by_thresholds(dataset: str, model: str, split: str) -> Published | None:
     """Return the paper's samples-contrast accuracy; it was printed for uer-mixed-bert-base alone."""
-    table = _table("samples_contrast_A")
+    table = published_table("samples_contrast_A")
     columns = {"dev_few_all": "dev", "test_public": "thresholds"}
     if model != "uer-mixed-bert-base" or dataset not in table or split not in columns:
         return None
@@ -40,17 +40,18 @@ def published_by_thresholds(dataset: str, model: str, split: str) -> Published |
 
 def published_by_positions(positions: str, model: str, split: str) -> Published | None:
     """Return the paper's cloze accuracy with soft or hard positions by this very model on this very split."""
-    found = _table("chid_A")[f"{positions}_position"].get(model)
+    found = published_table("chid_A")[f"{positions}_position"].get(model)
     return _from_paper(found[PUBLISHED_SPLITS[split]]) if found and split in PUBLISHED_SPLITS else None
 
 
 def published_by_stages(task: str, stages: int, model: str, split: str) -> Published | None:
     """Return the paper's accuracy of entity `linking` or `typing` by this very model; it was printed for dev alone."""
-    found = _table("duel_A")[task].get(model)
+    found = published_table("duel_A")[task].get(model)
     return _from_paper(found[stages - 1]) if isinstance(found, list) and split == "dev" else None
 
 
-def _table(name: str) -> dict[str, Any]:
+def published_table(name: str) -> dict[str, Any]:
+    """Return one of the file's tables."""
     return _tables()[name]
 
 
@@ -60,4 +61,4 @@ def _tables() -> dict[str, Any]:
 
 
 def _from_paper(accuracy: float) -> Published:
-    return Published(accuracy, _table("sources")["A"])
+    return Published(accuracy, published_table("sources")["A"])

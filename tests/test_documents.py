@@ -56,7 +56,7 @@ def test_documented_commands_run(
     elif not {"--labels", "--submission"} & set(words):
         words += ["--limit", "3"]
     if "--init-checkpoint" not in words and words[0] != "nsp_bert_pretraining.py":
-        words += ["--model", str(checkpoint_dir)]
+        words += ["--models" if words[0] == "nsp_bert_benchmark.py" else "--model", str(checkpoint_dir)]
     stand_ins = {"corpus/*.txt": "corpus/a.txt", "models/nsp_bert_mini": str(checkpoint_dir)}
     monkeypatch.chdir(tmp_path)
     script = importlib.import_module(words[0].removesuffix(".py"))

@@ -1,0 +1,125 @@
+"""Summaries of runs -> the paper's tables, published rows above ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from nsp_bert.cards import load_card
+from nsp_bert.published import PUBLISHED_SPLITS, published_table
+from nsp_bert.tables import Summary, percent, table_rows
+
+FEWCLUE = ("eprstmt", "csldcp", "tnews", "iflytek", "ocnli", "bustm", "csl", "chid", "cluewsc")  # in Table 1's order
+TEST = "test_public"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its file name, title and a line that says what stands in it."""
+
+    name: str
+    title: str
+    note: str
+    headers: list[str]
+    rows: list[list[str]]
+
+
+def all_tables(summaries: list[Summary]) -> list[Table]:
+    """Return the tables that the summaries have something for; the settings of a model's first run are the default."""
+    tables = [main_table(summaries), template_table(summaries), batch_table(summaries), ablation_table(summaries)]
+    return [table for table in tables if table.rows]
+
+
+def is_default(summary: Summary) -> bool:
+    """Return whether a run has its dataset's own template, position, stages and positions."""
+    card, settings = load_card(summary["dataset"]), summary["settings"]
+    last = len(getattr(card, "templates", ()))
+    return (
+        settings["prompt_position"] == card.position
+        and settings.get("template_number", last) == last
+        and settings.get("stages", 2) == 2
+        and settings.get("positions", "soft") == "soft"
+    )
+
+
+def label(summary: Summary) -> str:
+    """Return a model's name with what sets its numbers apart from whole runs on real data."""
+    marks = [
+        "sample" if summary["sample"] else "",
+        f"first {limit} rows" if (limit := summary["settings"]["limit"]) else "",
+    ]
+    shown = ", ".join(filter(None, marks))
+    return summary["model"] + (f" ({shown})" if shown else "")
+
+
+def main_table(summaries: list[Summary]) -> Table:
+    """Return Table 1: test_public, published methods and ours; the score is the mean of the nine, if all are there."""
+    source = published_table("sources")["A"]
+    rows = [
+        [f"{name} (published)", *(f"{value:.2f}" for value in values)]
+        for name, values in published_table("main_table_A").items()
+    ]
+    ours: dict[str, dict[str, float]] = {}
+    for one in summaries:
+        if one["split"] == TEST and one["metrics"] and is_default(one):
+            ours.setdefault(label(one), {})[one["dataset"]] = one["metrics"]["accuracy"]
+    for name, found in ours.items():
+        score = percent(sum(found.values()) / len(FEWCLUE)) if len(found) == len(FEWCLUE) else ""
+        rows.append([name, score, *(percent(found[one]) if one in found else "" for one in FEWCLUE)])
+    headers = ["method", "score", *(load_card(name).title for name in FEWCLUE)]
+    return Table(
+        "table1", "Table 1", f"Accuracy on test_public, percent. Published: {source}.", headers, rows if ours else []
+    )
+
+
+def template_table(summaries: list[Summary]) -> Table:
+    """Return accuracy by model and template, dev and test, published and ours."""
+    rows: list[list[str]] = []
+    measured: dict[tuple[str, str, int, str], Summary] = {}
+    for one in summaries:
+        number = one["settings"].get("template_number")
+        if one["metrics"] and number and load_card(one["dataset"]).position == one["settings"]["prompt_position"]:
+            measured[(one["dataset"], label(one), number, one["split"])] = one
+    published = published_table("per_model_A")
+    for dataset in dict.fromkeys(key[0] for key in measured if load_card(key[0]).task == "classification"):
+        for model, templates in published.get(dataset, {}).items():
+            figures = [f"{pair[place]:.2f}" for pair in templates for place in PUBLISHED_SPLITS.values()]
+            rows.append([load_card(dataset).title, f"{model} (published)", *figures])
+        for model in dict.fromkeys(key[1] for key in measured if key[0] == dataset):
+            keys = [(dataset, model, number, split) for number in (1, 2, 3) for split in PUBLISHED_SPLITS]
+            cells = [percent(measured[key]["metrics"]["accuracy"]) if key in measured else "" for key in keys]
+            rows.append([load_card(dataset).title, model, *cells])
+    columns = [f"template {number}, {split}" for number in (1, 2, 3) for split in ("dev", "test")]
+    note = "Percent; dev is dev_few_all, test is test_public."
+    return Table("templates", "Accuracy by model and template", note, ["dataset", "model", *columns], rows)
+
+
+def batch_table(summaries: list[Summary]) -> Table:
+    """Return samples-contrast: ranking inside batches in file order and shuffled, over all rows, and dev thresholds."""
+    published = published_table("samples_contrast_A")
+    columns = [str(name) for name in published["columns"]]
+    rows: list[list[str]] = []
+    runs = [one for one in summaries if one.get("batch_curve") and one["split"] == TEST and is_default(one)]
+    for dataset in dict.fromkeys(one["dataset"] for one in runs):
+        title = load_card(dataset).title
+        rows.append([title, "uer-mixed-bert-base (published)", *(f"{value:.2f}" for value in published[dataset])])
+        for one in (run for run in runs if run["dataset"] == dataset):
+            for order in ("file_order", "shuffled"):
+                rows.append([title, f"{label(one)}, {order.replace('_', ' ')}", *_batch_cells(one, order, columns)])
+    note = "Percent on test_public; the column dev is filled where dev_few_all itself was run."
+    return Table("samples_contrast", "Samples-contrast", note, ["dataset", "model", *columns], rows)
+
+
+def _batch_cells(summary: Summary, order: str, columns: list[str]) -> list[str]:
+    curve: list[dict[str, Any]] = summary["batch_curve"]
+    found = {str(row["batch"]): percent(row[order]) for row in curve[:-1]}
+    found |= {"all": percent(curve[-1][order]), "thresholds": percent(summary["metrics"]["accuracy_thresholds"])}
+    return [found.get(column, "") for column in columns]
+
+
+def ablation_table(summaries: list[Summary]) -> Table:
+    """Return every run beside the others of its dataset where prompt options differ."""
+    test = [one for one in summaries if one["split"] == TEST]
+    several = [one for one in test if sum(other["dataset"] == one["dataset"] for other in test) > 1]
+    headers, rows = table_rows(several) if several else ([], [])
+    return Table("ablations", "Ablations", "Every combination that was run, on test_public.", headers, rows)

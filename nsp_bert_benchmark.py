@@ -1,0 +1,135 @@
+"""Run datasets x models x prompts and lay the results out as the paper's tables, published numbers above ours.
+
+  python nsp_bert_benchmark.py --output results
+  python nsp_bert_benchmark.py --models google-bert-zh --prompts templates --output results
+
+Every dataset is run by its own script with --resume: a result that stands in the output folder, complete and made from
+the same data, checkpoint, code and settings, is not computed again, so that an interrupted benchmark goes on where it
+stopped. In the end DIR/tables.md and one CSV file a table: Table 1 (score = mean of the nine), accuracy by model and
+template, samples-contrast in batches, and the ablations.
+
+Cost in pairs a model on test_public: --prompts default 0.4 M, templates 1.1 M, all 2.2 M, nearly all of them for
+classification.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nsp_bert_classification
+import nsp_bert_cloze_style
+import nsp_bert_coreference_resolution
+import nsp_bert_sentence_pair
+from nsp_bert.benchmark_tables import FEWCLUE, Table, all_tables
+from nsp_bert.cards import load_card
+from nsp_bert.checkpoint import DEFAULT_MODEL
+from nsp_bert.cli import INTERRUPTED, positive, run_main
+from nsp_bert.results import prepare_output, read_summaries, write_text
+from nsp_bert.scorer import PRECISIONS
+from nsp_bert.tables import Summary, comma_separated, markdown
+
+SCRIPTS: dict[str, Callable[[list[str] | None], int]] = {
+    "classification": nsp_bert_classification.main,
+    "sentence-pair": nsp_bert_sentence_pair.main,
+    "cloze": nsp_bert_cloze_style.main,
+    "coreference": nsp_bert_coreference_resolution.main,
+}
+DEFAULT, TEMPLATES, ALL = "default", "templates", "all"
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument(
+        "--models", nargs="+", default=[DEFAULT_MODEL], metavar="NAME_OR_DIR", help="default: nsp_bert_mini"
+    )
+    parser.add_argument("--dataset", nargs="+", choices=FEWCLUE, default=list(FEWCLUE), help="default: all nine")
+    parser.add_argument("--splits", nargs="+", default=["test_public"], help="default: test_public")
+    parser.add_argument(
+        "--prompts",
+        choices=(DEFAULT, TEMPLATES, ALL),
+        default=DEFAULT,
+        help="the dataset's own; also its other templates; every template, position, stage (default: default)",
+    )
+    parser.add_argument("--data-dir", metavar="DIR", help="holds DATASET/SPLIT.json; default datasets/fewclue")
+    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows of each file")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="DIR/MODEL holds a model's results")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None) -> int:
+    options = parse_arguments(arguments)
+    prepare_output(options.output)
+    for model in options.models:
+        for name in options.dataset:
+            for split in options.splits:
+                status = SCRIPTS[load_card(name).task](script_arguments(options, model, name, split))
+                if status == INTERRUPTED:
+                    return status
+    tables = all_tables(collect(options))
+    write_tables(tables, options.output)
+    print(f"{options.output / 'tables.md'}: {', '.join(table.title for table in tables)}")
+    return 0
+
+
+def model_folder(options: argparse.Namespace, model: str) -> Path:
+    """Return the folder of a model's results."""
+    return options.output / Path(model).name
+
+
+def script_arguments(options: argparse.Namespace, model: str, name: str, split: str) -> list[str]:
+    """Return the command line of a dataset's script."""
+    card = load_card(name)
+    arguments = ["--model", model, "--dataset", name, "--split", split, "--precision", options.precision, "--resume"]
+    arguments += ["--output", str(model_folder(options, model) / folder_name(options.prompts))]
+    arguments += ["--data-dir", options.data_dir] if options.data_dir else []
+    arguments += ["--limit", str(options.limit)] if options.limit else []
+    arguments += ["--batch-curve"] if card.task in ("sentence-pair", "coreference") else []
+    if options.prompts == ALL or (options.prompts == TEMPLATES and card.task == "classification"):
+        arguments += ["--ablate"]
+    if options.prompts == TEMPLATES and card.task == "classification":
+        arguments += ["--prompt-position", card.position]
+    return arguments
+
+
+def folder_name(prompts: str) -> str:
+    """Return where below a model's folder the runs of a choice of prompts stand."""
+    return "" if prompts == DEFAULT else prompts
+
+
+def collect(options: argparse.Namespace) -> list[Summary]:
+    """Return the summaries of the models' runs that stand in the output folder, the same run once."""
+    found: dict[str, Summary] = {}
+    for model in options.models:
+        root = model_folder(options, model)
+        for folder in sorted({path.parent for path in root.rglob("*.json")}):
+            for name in options.dataset:
+                for split in options.splits:
+                    for one in read_summaries(folder, name, split):
+                        if comparable(one, options):
+                            found[json.dumps([one["model"], name, split, one["settings"]])] = one
+    return list(found.values())
+
+
+def comparable(summary: dict[str, Any], options: argparse.Namespace) -> bool:
+    """Return whether a run is one of this benchmark's: complete, of the same rows and precision."""
+    settings = summary["settings"]
+    return summary["complete"] and settings["limit"] == options.limit and settings["precision"] == options.precision
+
+
+def write_tables(tables: list[Table], folder: Path) -> None:
+    """Write `tables.md` with all tables and `NAME.csv` for each."""
+    sections = [f"## {table.title}\n\n{table.note}\n\n{markdown(table.headers, table.rows)}" for table in tables]
+    write_text("# Benchmark\n\n" + "\n".join(sections), folder / "tables.md")
+    for table in tables:
+        write_text(comma_separated(table.headers, table.rows), folder / f"{table.name}.csv")
+
+
+if __name__ == "__main__":
+    run_main(main)
