@@ -66,7 +66,8 @@ def classify_dataset(card: ClassificationCard, session: Session) -> list[Run]:
     scores = session.scorer.score(encode_label_pairs(encoder, texts, prompts, options.prompt_position), total)
     answers = answer_by_candidates(examples, [list(card.labels)] * len(examples), scores.values)
     published = published_by_template(card.name, session.checkpoint.name, number, split)
-    return [session.result(card, answers, scores, settings=prompt, published=published)]
+    details = {"prompts": prompts}
+    return [session.result(card, answers, scores, settings=prompt, published=published, details=details)]
 
 
 def classify_own_texts(options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,11 @@ class Example:
     content: Any
     label: str | None
     cluster: Any = None
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """Return the content as a reader of the results wants to see it."""
+        return {"text": self.content} if isinstance(self.content, str) else asdict(self.content)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,9 @@ def answer_by_candidates(
     rows = np.split(log_odds, np.cumsum([len(names) for names in candidates])[:-1])
     notes: list[dict[str, Any]] = more or [{}] * len(examples)
     return [
-        Answer(example.index, example.id, example.label, names[best], rounded(row), note, example.cluster)
+        Answer(
+            example.index, example.id, example.label, names[best], rounded(row), note, example.cluster, example.shown
+        )
         for example, names, row, best, note in zip(
             examples, candidates, rows, candidates_contrast(rows), notes, strict=True
         )

@@ -28,7 +28,8 @@ FIGURES = 6  # decimals of a log-odds in files: below float32's own error
 class Answer:
     """One finished example: its place in the file from 0, its own id and label, the prediction, the log-odds.
 
-    `more` holds what else its line of the result file says; rows of one `cluster` are not independent.
+    `more` holds what else its line of the result file says, `shown` its text for a reader; rows of one `cluster` are
+    not independent.
     """
 
     index: int
@@ -38,11 +39,13 @@ class Answer:
     scores: list[float]
     more: dict[str, Any] = field(default_factory=dict)
     cluster: Any = None
+    shown: dict[str, Any] = field(default_factory=dict)
 
     @property
     def row(self) -> dict[str, Any]:
         """Return the line of the result file."""
-        return {key: value for key, value in vars(self).items() if key not in ("more", "cluster")} | self.more
+        own = ("index", "id", "label", "prediction", "scores")
+        return {key: getattr(self, key) for key in own} | self.more
 
 
 @dataclass(frozen=True)
@@ -156,8 +159,12 @@ def prepare_output(folder: Path) -> None:
 
 
 def write_run(run: Run, folder: Path) -> None:
-    """Write `<dataset>.<split>.json` and `.jsonl`, each in one piece, the summary last: with it the run is there."""
+    """Write `<dataset>.<split>.jsonl`, `.texts.jsonl` and `.json`, each in one piece.
+
+    The summary comes last: with it the run is there.
+    """
     stem = f"{run.dataset}.{run.split}"
+    write_json_lines(({"index": one.index} | one.shown for one in run.answers), folder / f"{stem}.texts.jsonl")
     write_json_lines((answer.row for answer in run.answers), folder / f"{stem}.jsonl")
     write_text(json.dumps(run.summary, ensure_ascii=False, indent=2) + "\n", folder / f"{stem}.json")
 

@@ -61,6 +61,7 @@ def contrast_dataset(
                 card.labels[guess],
                 rounded(log_odds[[row]]),
                 cluster=test[row].cluster,
+                shown=test[row].shown,
             )
             for row, guess in zip(done.tolist(), guesses, strict=True)
         ]

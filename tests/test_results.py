@@ -64,7 +64,11 @@ def test_files(tmp_path: Path) -> None:
     assert {"tensorflow", "bert4keras", "commit", "nsp_bert", "python"} <= summary["versions"].keys()
     lines = (tmp_path / "tnews.test_public.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(lines[3]) == {"index": 3, "id": 10, "label": "a", "prediction": "b", "scores": [0.5, -0.25]}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["tnews.test_public.json", "tnews.test_public.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "tnews.test_public.json",
+        "tnews.test_public.jsonl",
+        "tnews.test_public.texts.jsonl",
+    ]
 
 
 def test_an_unlabelled_split_has_no_accuracy(tmp_path: Path) -> None:
