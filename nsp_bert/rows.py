@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from nsp_bert.errors import UserError
 
 LONGEST_FIELD = 10_000_000
 EXTRA = "\0"  # holds what a row has beyond its columns; no column is called so
+
+
+@contextlib.contextmanager
+def _opened(path: Path, mode: str = "r", **how: Any) -> Iterator[IO[Any]]:
+    """Open a file. Raises UserError when it is not there or cannot be read."""
+    try:
+        with path.open(mode, **how) as stream:
+            yield stream
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; datasets/README.md tells where the data come from") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def read_json_lines(
@@ -25,7 +38,7 @@ def read_json_lines(
     """
     shown = f"{path.parent.name}/{path.name}"
     try:
-        with path.open("rb") as stream:
+        with _opened(path, "rb") as stream:
             lines = ((number, line) for number, line in enumerate(stream, 1) if line.strip())
             for number, line in islice(lines, limit):
                 place = f"{shown}:{number}"
@@ -36,10 +49,6 @@ def read_json_lines(
                 if not isinstance(row, dict):
                     raise UserError(f"{place}: not a JSON object; the file must hold one object a line")
                 yield place, row
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; datasets/README.md tells where the data come from") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{shown}:{number}: not UTF-8 ({error.reason}); fetch the file again or convert it") from error
     except json.JSONDecodeError as error:
@@ -60,7 +69,7 @@ def read_table(
         form["quoting"] = csv.QUOTE_NONE
     reader: Any = None
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
+        with _opened(path, encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, columns, **form)
             for row in islice(reader, limit):
                 place = f"{shown}:{reader.line_num}"
@@ -69,10 +78,6 @@ def read_table(
                     found = sum(value is not None for value in row.values()) + len(row.get(EXTRA, [None])) - 1
                     raise UserError(f"{place}: {found} columns instead of {len(names)} ({', '.join(names)})")
                 yield place, row
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; datasets/README.md tells where the data come from") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         line = reader.line_num if reader else 0
         raise UserError(f"{shown}: not UTF-8 after line {line} ({error.reason}); fetch or convert it") from error
