@@ -58,8 +58,8 @@ def make_parser(description: str | None, task: str, axes: Axes | None = None) ->
         "--data-dir",
         type=Path,
         metavar="DIR",
-        help="holds DATASET/SPLIT.json; default datasets/"
-        + " or datasets/".join(dict.fromkeys(card.data_dir for card in cards))
+        help="holds DATASET/SPLIT.json; default "
+        + " or ".join(dict.fromkeys(f"datasets/{card.data_dir}".removesuffix("/.") for card in cards))
         + ", and where the dataset is not there the bundled sample",
     )
     data.add_argument("--split", help="file of the dataset without its ending; default: the dataset's own")

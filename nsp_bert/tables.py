@@ -7,11 +7,13 @@ import io
 from typing import Any
 
 from rich.box import SIMPLE
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
 Summary = dict[str, Any]  # the contents of a result file
 FIGURES = {"macro_f1": "macro-F1", "majority": "majority", "chance": "chance"}
+DISPENSABLE = ("majority", "chance", "macro-F1")  # in this order, where the terminal is narrow
 NOT_EXTRA = ("accuracy", "accuracy_interval", "accuracy_thresholds")  # the headline in its several forms
 
 
@@ -21,7 +23,7 @@ def print_table(summaries: list[Summary], console: Console | None = None) -> Non
     A sample's number never stands beside a published one.
     """
     console = console or Console()
-    headers, rows = table_rows(summaries)
+    headers, rows = fitted(*table_rows(summaries), console.width)
     title = f"{summaries[0]['model']} on {_shown_split(summaries)}"
     table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE, padding=0)
     texts = 1 + len(varied_settings(summaries))
@@ -32,6 +34,16 @@ def print_table(summaries: list[Summary], console: Console | None = None) -> Non
     console.print(table)
     for note in notes(summaries):
         console.print(note, highlight=False, markup=False, soft_wrap=True)
+
+
+def fitted(headers: list[str], rows: list[list[str]], width: int) -> tuple[list[str], list[list[str]]]:
+    """Return the table without what a terminal of `width` columns has no room for; the result files have it all."""
+    for name in DISPENSABLE:
+        needed = sum(1 + max(map(cell_len, column)) for column in zip(headers, *rows, strict=True))
+        if needed >= width and name in headers:
+            place = headers.index(name)
+            headers, *rows = [line[:place] + line[place + 1 :] for line in (headers, *rows)]
+    return headers, rows
 
 
 def table_rows(summaries: list[Summary]) -> tuple[list[str], list[list[str]]]:
@@ -103,7 +115,7 @@ def _figures(summary: Summary) -> dict[str, str]:
     figures = {
         "n": str(summary["n"]),
         "accuracy": percent(metrics["accuracy"]),
-        "95 % interval": f"{percent(low)} - {percent(high)}",
+        "95 % interval": f"{percent(low)}–{percent(high)}",
         "published": "",
     }
     if published:

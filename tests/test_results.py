@@ -130,3 +130,12 @@ def test_the_table_says_whether_the_published_number_lies_inside() -> None:
     assert "published: source A; in = within the interval, out = outside of it" in shown
     assert "no published number for this model" in printed(run(published=None))
     assert "to be tried, not compared" in printed(run(published=None, sample=True))
+
+
+def test_a_narrow_terminal_keeps_what_matters() -> None:
+    console = Console(file=io.StringIO(), width=40)
+    print_table([run(labels=("a", "b")).summary], console)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert all(word in shown for word in ("75.00", "95 % interval", "51.00 in"))
+    assert "majority" not in shown
+    assert "majority" in printed(run(labels=("a", "b")))
