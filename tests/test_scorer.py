@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,9 @@ from conftest import ROOT, SAMPLE
 from hypothesis import given
 from hypothesis import strategies as st
 
+import nsp_bert_cloze_style as cloze
+import nsp_bert_coreference_resolution as coreference
+import nsp_bert_sentence_pair as sentence_pair
 from nsp_bert.answer_mapping import candidates_contrast
 from nsp_bert.cards import card_names, load_card
 from nsp_bert.checkpoint import open_checkpoint
@@ -16,6 +20,8 @@ from nsp_bert.scorer import EncodedPair, Scorer, make_batches
 from utils import encode_label_pairs, load_examples, make_pair_encoder
 
 GOLDEN = json.loads((ROOT / "tests" / "golden" / "classification.json").read_text(encoding="utf-8"))
+
+PAIRS = json.loads((ROOT / "tests" / "golden" / "pairs.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +52,25 @@ def test_log_odds_equal_hugging_face(scorer: Scorer, checkpoint_dir: Path, name:
     assert scores.complete
     np.testing.assert_allclose(scores.values.reshape(expected.shape), expected, atol=1e-4)
     assert np.ptp(expected) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("script", "name"),
+    [
+        (sentence_pair, "bustm"),
+        (sentence_pair, "csl"),
+        (sentence_pair, "ocnli"),
+        (coreference, "cluewsc"),
+        (cloze, "chid"),
+    ],
+)
+def test_scripts_equal_hugging_face(script: Any, name: str, checkpoint_dir: Path, tmp_path: Path) -> None:
+    """From the file to the log-odds: pairs, positions and scores are those of an implementation of its own."""
+    assert script.main(["--model", str(checkpoint_dir), "--dataset", name, "--output", str(tmp_path)]) == 0
+    rows = [json.loads(line) for line in (tmp_path / f"{name}.test_public.jsonl").open(encoding="utf-8")]
+    assert len(PAIRS[name]) == 6
+    for index, expected in PAIRS[name].items():
+        np.testing.assert_allclose(rows[int(index)]["scores"], expected, atol=1e-4)
 
 
 def test_scores_depend_neither_on_batches_nor_on_row_order(checkpoint_dir: Path, pairs: list[EncodedPair]) -> None:
