@@ -53,9 +53,13 @@ def test_documented_commands_run(
     words = shlex.split(command)
     if words[0] == "nsp_bert_pretraining.py":
         words += shlex.split(TINY)
+    elif words[0] == "nsp_bert_report.py":
+        scored = ["--dataset", "eprstmt", "--limit", "3", "--model", str(checkpoint_dir), "--output", "results"]
+        monkeypatch.chdir(tmp_path)
+        assert importlib.import_module("nsp_bert_classification").main(scored) == 0
     elif not {"--labels", "--submission"} & set(words):
         words += ["--limit", "3"]
-    if "--init-checkpoint" not in words and words[0] != "nsp_bert_pretraining.py":
+    if "--init-checkpoint" not in words and words[0] not in ("nsp_bert_pretraining.py", "nsp_bert_report.py"):
         words += ["--models" if words[0] == "nsp_bert_benchmark.py" else "--model", str(checkpoint_dir)]
     stand_ins = {"corpus/*.txt": "corpus/a.txt", "models/nsp_bert_mini": str(checkpoint_dir)}
     monkeypatch.chdir(tmp_path)

@@ -1,0 +1,59 @@
+"""Result files of the scripts -> one HTML page that a person opens, without a network.
+
+  python nsp_bert_report.py results
+  python nsp_bert_report.py results --output report.html --figures figures
+
+RESULTS is searched with its subfolders for what the scripts write with --output: `<dataset>.<split>.json` and beside it
+`.jsonl` (a line per row) and `.texts.jsonl` (the texts of the rows). The page holds
+
+- every run with its 95 % interval drawn, and the published number on it where there is one;
+- accuracy by model and prompt, where a dataset was run more than once;
+- per run: confusion matrix, scores or margins, calibration, the batch curve;
+- every row to look through: dataset, right or wrong, label, prediction, free text; the prompts and their log-odds.
+
+It shows what the result files hold and computes no accuracy of its own. --figures also writes PNGs for a paper.
+Cost: the nine datasets at full size give a page just below 10 MB, half of it plotly.js, in seconds. Texts stand in it
+once; another model on all nine adds 1.4 MB.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nsp_bert.cli import run_main
+from nsp_bert.report import read_results
+from nsp_bert.report_page import build_page, render
+from nsp_bert.results import write_text
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("results", type=Path, metavar="RESULTS", help="folder with result files, searched recursively")
+    parser.add_argument(
+        "--output", type=Path, default=Path("report.html"), metavar="FILE", help="the page (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--figures", type=Path, metavar="DIR", help="also write accuracy.png and batch_curves.png there"
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None) -> int:
+    options = parse_arguments(arguments)
+    runs = read_results(options.results)
+    page = render(build_page(runs))
+    write_text(page, options.output)
+    print(f"{options.output}: {len(runs)} runs, {len(page.encode()) / 1e6:.1f} MB")
+    if options.figures:
+        from nsp_bert.report_pngs import write_figures  # matplotlib: only where it is asked for
+
+        for path in write_figures([run.summary for run in runs], options.figures):
+            print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)
