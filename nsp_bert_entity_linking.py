@@ -32,9 +32,8 @@ from nsp_bert.cards import EntityLinkingCard
 from nsp_bert.cli import Session, make_parser, run_datasets, run_main
 from nsp_bert.errors import UserError
 from nsp_bert.knowledge_base import KnowledgeBase, read_knowledge_base
-from nsp_bert.metrics import Accuracy
 from nsp_bert.published import published_by_stages
-from nsp_bert.results import Answer, Run
+from nsp_bert.results import Answer, Run, accuracy_of
 from utils import Example, encode_entity_mentions, load_entity_mentions, make_pair_encoder
 
 
@@ -155,6 +154,7 @@ def run_part(
     told = [{"mention": content.name, "candidates": names} for content, names in zip(contents, candidates, strict=True)]
     answers = answer_by_candidates(mentions, candidates, scores.values, told)
     name, choose = second
+    accuracy = accuracy_of(choose(answers))
     published = published_by_stages(part, options.stages, session.checkpoint.name, split) if number else None
     return session.result(
         card,
@@ -163,7 +163,7 @@ def run_part(
         part=part,
         settings=prompt,
         published=published,
-        extra=accuracy_of(f"accuracy_{name}", choose(answers)),
+        extra={f"accuracy_{name}": accuracy} if accuracy else {},
         **more,
     )
 
@@ -178,17 +178,7 @@ def without_type(other: str, types: list[str], answers: list[Answer]) -> list[An
     kept = [place for place, name in enumerate(types) if name != other]
     chosen = [one for one in answers if one.label != other]
     best = candidates_contrast(np.array(one.scores)[kept] for one in chosen)
-    return [
-        Answer(one.index, one.id, one.label, types[kept[place]], one.scores)
-        for one, place in zip(chosen, best, strict=True)
-    ]
-
-
-def accuracy_of(name: str, answers: list[Answer]) -> dict[str, Accuracy]:
-    """Return {name: accuracy}, nothing without labelled answers."""
-    if not answers or answers[0].label is None:
-        return {}
-    return {name: Accuracy(len(answers), sum(one.label == one.prediction for one in answers))}
+    return [replace(one, prediction=types[kept[place]]) for one, place in zip(chosen, best, strict=True)]
 
 
 if __name__ == "__main__":

@@ -22,8 +22,9 @@ from rich.table import Table
 
 from nsp_bert.cards import DATASETS, EntityLinkingCard, load_card
 from nsp_bert.cli import run_main
-from nsp_bert.download import digest, fetch
+from nsp_bert.download import fetch
 from nsp_bert.errors import UserError
+from nsp_bert.fingerprint import digest
 from nsp_bert.knowledge_base import read_knowledge_base
 from nsp_bert_entity_linking import sort_mentions
 from utils import load_entity_mentions, read_rows, split_path

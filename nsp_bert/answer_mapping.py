@@ -32,14 +32,26 @@ def answer_by_candidates(
     rows = np.split(log_odds, np.cumsum([len(names) for names in candidates])[:-1])
     notes: list[dict[str, Any]] = more or [{}] * len(examples)
     return [
-        Answer(
-            example.index, example.id, example.label, names[best], rounded(row), note, example.cluster, example.shown
-        )
+        make_answer(example, names[best], row, note)
         for example, names, row, best, note in zip(
             examples, candidates, rows, candidates_contrast(rows), notes, strict=True
         )
         if not np.isnan(row).any()
     ]
+
+
+def make_answer(example: Any, prediction: str, log_odds: np.ndarray, more: dict[str, Any] | None = None) -> Answer:
+    """Return what the results say of an example with this prediction from these log-odds."""
+    return Answer(
+        example.index,
+        example.id,
+        example.label,
+        prediction,
+        rounded(log_odds),
+        more or {},
+        example.cluster,
+        example.shown,
+    )
 
 
 def rank(log_odds: np.ndarray, labels: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nsp_bert.environment import import_tensorflow
-from nsp_bert.errors import UserError
+from nsp_bert.errors import UserError, first_line
 from nsp_bert.model_cards import DEFAULT_MODEL as DEFAULT_MODEL
 from nsp_bert.model_cards import MODELS, load_model_cards
 
@@ -154,7 +154,7 @@ def read_shapes(prefix: Path) -> dict[str, list[int]]:
         shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
     except (tf.errors.OpError, ValueError, LookupError, RuntimeError) as error:
         raise UserError(
-            f"{prefix}: not a readable TensorFlow checkpoint ({_first_line(error)}); fetch it again"
+            f"{prefix}: not a readable TensorFlow checkpoint ({first_line(error)}); fetch it again"
         ) from error
     needed = sum(math.prod(shape) * dtypes[name].size for name, shape in shapes.items())
     found = sum(path.stat().st_size for path in prefix.parent.glob(f"{prefix.name}.data-*"))
@@ -186,10 +186,6 @@ def check_sizes(folder: Path, config: dict[str, Any], vocab_lines: int, shapes: 
                 f"{folder}: bert_config.json says {key} {config[key]}, the weights {found};"
                 " take the files of one checkpoint"
             )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
 
 
 if __name__ == "__main__":

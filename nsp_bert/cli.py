@@ -235,9 +235,9 @@ def run_datasets(options: argparse.Namespace, run: Callable[[Any, Session], list
     summaries: list[Summary] = []
     for card, variant in jobs:
         data = choose_data(card, options.data_dir)
-        fingerprint = take_fingerprint(card, variant, data.folder, checkpoint)
-        session = Session(variant, data, checkpoint, load_scorer, fingerprint)
         folder = options.output / variant_folder(options, variant) if options.output else None
+        fingerprint = take_fingerprint(card, variant, data.folder, checkpoint) if folder else {}
+        session = Session(variant, data, checkpoint, load_scorer, fingerprint)
         kept = finished(card, session, folder) if options.resume and folder else []
         runs = [] if kept else run(card, session)
         if folder:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import os
 import re
 import shutil
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 from nsp_bert.checkpoint_files import written_folder
 from nsp_bert.errors import UserError
+from nsp_bert.fingerprint import digest
 
 CHUNK = 1 << 20
 TIMEOUT = 60  # seconds without a byte
@@ -54,15 +54,6 @@ def fetch(url: str, target: Path, sha256: str | None = None) -> None:
         raise _explained(url, error) from error
     except OSError as error:
         raise UserError(f"{unfinished}: cannot be written ({error.strerror}); mend that and {AGAIN}") from error
-
-
-def digest(path: Path, algorithm: str = "sha256") -> str:
-    """Return a file's digest in hexadecimal."""
-    found = hashlib.new(algorithm, usedforsecurity=False)
-    with path.open("rb") as stream:
-        while block := stream.read(CHUNK):
-            found.update(block)
-    return found.hexdigest()
 
 
 def _transfer(url: str, unfinished: Path) -> list[tuple[str, str]]:
@@ -138,17 +129,23 @@ def unpack_zip(archive: Path, folder: Path, check: Callable[[Path], object] | No
     broken, or when it unpacks to something absurd; then nothing of it stays.
     """
     try:
-        with zipfile.ZipFile(archive) as opened, written_folder(folder) as unfinished:
-            members = _checkpoint_members(archive, opened.infolist())
-            for name, member in members.items():
-                with opened.open(member) as source, (unfinished / name).open("wb") as target:
-                    shutil.copyfileobj(source, target, CHUNK)
+        with written_folder(folder) as unfinished:
+            _extract(archive, unfinished)
             if check:
                 check(unfinished)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise UserError(f"{archive}: not a whole zip archive ({error}); fetch it again") from error
     except OSError as error:
         raise UserError(f"{folder}: cannot be unpacked ({error.strerror})") from error
+
+
+def _extract(archive: Path, folder: Path) -> None:
+    """Write the checkpoint files of a zip into a folder. Raises UserError when the archive is broken or harmful."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            for name, member in _checkpoint_members(archive, opened.infolist()).items():
+                with opened.open(member) as source, (folder / name).open("wb") as target:
+                    shutil.copyfileobj(source, target, CHUNK)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: encrypted
+        raise UserError(f"{archive}: not a whole zip archive ({error}); fetch it again") from error
 
 
 def _checkpoint_members(archive: Path, members: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:

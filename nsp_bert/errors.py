@@ -5,3 +5,8 @@ from __future__ import annotations
 
 class UserError(Exception):
     """Bad input, named with its place, the reason and the remedy in a single line."""
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error of another package says in its first line, for use in our own."""
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

@@ -55,8 +55,13 @@ def _digest(*paths: Path) -> str:
 
 @cache
 def _file_digest(path: Path, _modified: int, _size: int) -> str:
-    digest = hashlib.sha256()
+    return digest(path)
+
+
+def digest(path: Path, algorithm: str = "sha256") -> str:
+    """Return a file's digest in hexadecimal."""
+    found = hashlib.new(algorithm, usedforsecurity=False)
     with path.open("rb") as stream:
         while block := stream.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+            found.update(block)
+    return found.hexdigest()

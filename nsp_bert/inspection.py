@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from nsp_bert.checkpoint import HEADS, MODELS, Checkpoint, open_checkpoint, read_shapes
-from nsp_bert.download import digest
 from nsp_bert.errors import UserError
+from nsp_bert.fingerprint import digest
 from nsp_bert.metrics import Accuracy
 from nsp_bert.scorer import Scorer
 from nsp_bert.tokenization import make_pair_encoder

@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 from nsp_bert.report import ResultRun
 from nsp_bert.report_examples import browser_data
 from nsp_bert.report_figures import COLOURS, Figure, run_figures, variants_figure
-from nsp_bert.tables import FIGURES, NOT_EXTRA, Summary, notes, percent, varied_settings
+from nsp_bert.tables import FIGURES, Summary, extra_accuracies, notes, percent, varied_settings
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
@@ -90,9 +90,7 @@ def build_page(runs: list[ResultRun]) -> Page:
 def extra_columns(summaries: list[Summary]) -> list[tuple[str, str]]:
     """Return (header, key) of the metrics beside the accuracy that some run has."""
     keys = dict.fromkeys(key for one in summaries for key in one["metrics"])
-    others = [key for key in keys if key.startswith("accuracy_") and key not in NOT_EXTRA]
-    extra = [(key.removeprefix("accuracy_").replace("_", " "), key) for key in others]
-    return extra + [(header, key) for key, header in FIGURES.items() if key in keys]
+    return [*extra_accuracies(keys).items()] + [(header, key) for key, header in FIGURES.items() if key in keys]
 
 
 def main_row(summary: Summary, varied: list[str], keys: list[str]) -> MainRow:

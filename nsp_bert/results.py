@@ -48,6 +48,13 @@ class Answer:
         return {key: getattr(self, key) for key in own} | self.more
 
 
+def accuracy_of(answers: list[Answer]) -> Accuracy | None:
+    """Return the accuracy of answers, or None without labels or without an answer."""
+    if not answers or answers[0].label is None:
+        return None
+    return Accuracy(len(answers), sum(answer.label == answer.prediction for answer in answers))
+
+
 @dataclass(frozen=True)
 class Run:
     """One dataset scored by one model: what the result files and the final table say of it.
@@ -81,9 +88,7 @@ class Run:
     @property
     def accuracy(self) -> Accuracy | None:
         """Return the accuracy, or None without labels or without a finished row."""
-        if not self.answers or self.answers[0].label is None:
-            return None
-        return Accuracy(len(self.answers), sum(answer.label == answer.prediction for answer in self.answers))
+        return accuracy_of(self.answers)
 
     @property
     def interval(self) -> tuple[float, float]:

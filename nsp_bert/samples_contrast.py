@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from nsp_bert.answer_mapping import apply_thresholds, learn_thresholds, rank, rank_in_batches
+from nsp_bert.answer_mapping import apply_thresholds, learn_thresholds, make_answer, rank, rank_in_batches
 from nsp_bert.cli import Session, positive
 from nsp_bert.errors import UserError
 from nsp_bert.metrics import Accuracy
@@ -41,10 +41,7 @@ def contrast_dataset(
     the most likely next sentence. An interrupted run keeps the rows that were scored, if dev was. Raises UserError
     when dev has fewer rows than there are labels.
     """
-    dev, test, scores = _score(card, session, load, encode, prompt)
-    dev_log_odds, log_odds = scores.values[: len(dev)], scores.values[-len(test) :]
-    if session.split(card) == card.dev_split:
-        log_odds = scores.values[: len(test)]
+    dev_log_odds, test, log_odds, scores = _score(card, session, load, encode, prompt)
     done = np.flatnonzero(~np.isnan(log_odds)) if not np.isnan(dev_log_odds).any() else np.empty(0, np.int64)
     answers: list[Answer] = []
     details: dict[str, Any] = {}
@@ -54,20 +51,12 @@ def contrast_dataset(
         details["thresholds"] = rounded(thresholds)
         guesses = apply_thresholds(log_odds[done], thresholds)
         answers = [
-            Answer(
-                row,
-                test[row].id,
-                test[row].label,
-                card.labels[guess],
-                rounded(log_odds[[row]]),
-                cluster=test[row].cluster,
-                shown=test[row].shown,
-            )
+            make_answer(test[row], card.labels[guess], log_odds[[row]])
             for row, guess in zip(done.tolist(), guesses, strict=True)
         ]
     if scores.complete and test[0].label is not None:
         truths = np.array([card.labels.index(example.label) for example in test])
-        extra["accuracy_ranked"] = accuracy_of(rank(log_odds, len(card.labels)), truths)
+        extra["accuracy_ranked"] = share_right(rank(log_odds, len(card.labels)), truths)
         if session.options.batch_curve:
             details["batch_curve"] = batch_curve(log_odds, truths, len(card.labels), session.options.seeds)
             print_curve(card.title, details["batch_curve"])
@@ -90,8 +79,8 @@ def _score(
     load: Callable[[str, int | None], list[Any]],
     encode: Callable[[list[Any]], Iterable[EncodedPair]],
     prompt: dict[str, Any],
-) -> tuple[list[Any], list[Any], Scores]:
-    """Return dev's and test's examples and the scores of both, dev's first; those of dev alone where it is both."""
+) -> tuple[np.ndarray, list[Any], np.ndarray, Scores]:
+    """Return dev's log-odds, test's examples, test's log-odds, and all scores; dev as test is scored once."""
     dev = load(card.dev_split, None)
     same = session.split(card) == card.dev_split
     test = dev[: session.options.limit] if same else load(session.split(card), session.options.limit)
@@ -102,10 +91,12 @@ def _score(
         )
     rows = dev if same else dev + test
     session.announce(card, f"{len(test)} rows" + ("" if same else f" + {len(dev)} dev rows"), len(rows), prompt)
-    return dev, test, session.scorer.score(encode([example.content for example in rows]), len(rows))
+    scores = session.scorer.score(encode([example.content for example in rows]), len(rows))
+    start = 0 if same else len(dev)
+    return scores.values[: len(dev)], test, scores.values[start : start + len(test)], scores
 
 
-def accuracy_of(predictions: np.ndarray, truths: np.ndarray) -> Accuracy:
+def share_right(predictions: np.ndarray, truths: np.ndarray) -> Accuracy:
     """Return the accuracy of label indices int64 (n,)."""
     return Accuracy(len(truths), int((predictions == truths).sum()))
 
@@ -130,8 +121,8 @@ def batch_curve(log_odds: np.ndarray, truths: np.ndarray, labels: int, seeds: in
     orders = [np.random.default_rng(seed).permutation(len(log_odds)) for seed in range(seeds)]
     curve = []
     for size in (*(size for size in BATCH_SIZES if size < len(log_odds)), len(log_odds)):
-        in_order = accuracy_of(rank_in_batches(log_odds, labels, size), truths).value
-        shuffled = [accuracy_of(rank_in_batches(log_odds[o], labels, size), truths[o]).value for o in orders]
+        in_order = share_right(rank_in_batches(log_odds, labels, size), truths).value
+        shuffled = [share_right(rank_in_batches(log_odds[o], labels, size), truths[o]).value for o in orders]
         curve.append(
             {
                 "batch": size,

@@ -9,7 +9,7 @@ from typing import Any
 
 from nsp_bert.checkpoint import Checkpoint
 from nsp_bert.environment import build_quietly, import_tensorflow
-from nsp_bert.errors import UserError
+from nsp_bert.errors import UserError, first_line
 
 tf: Any = import_tensorflow()
 
@@ -73,8 +73,7 @@ def build_bert(checkpoint: Checkpoint) -> ClsBERT:
     try:
         bert.load_weights_from_checkpoint(str(checkpoint.prefix))
     except (tf.errors.OpError, ValueError, LookupError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
         raise UserError(
-            f"{checkpoint.prefix}: weights cannot be loaded ({reason}); fetch the checkpoint again"
+            f"{checkpoint.prefix}: weights cannot be loaded ({first_line(error)}); fetch the checkpoint again"
         ) from error
     return bert

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from typing import Any
 
 from rich.box import SIMPLE
@@ -98,6 +99,12 @@ def percent(share: float) -> str:
     return f"{100 * share:.2f}"
 
 
+def extra_accuracies(keys: Iterable[str]) -> dict[str, str]:
+    """Return column name -> key of the accuracies beside the headline."""
+    others = [key for key in keys if key.startswith("accuracy_") and key not in NOT_EXTRA]
+    return {key.removeprefix("accuracy_").replace("_", " "): key for key in others}
+
+
 def _shown_split(summaries: list[Summary]) -> str:
     splits = ", ".join(dict.fromkeys(summary["split"] for summary in summaries))
     samples = [summary["title"] for summary in summaries if summary["sample"]]
@@ -120,6 +127,5 @@ def _figures(summary: Summary) -> dict[str, str]:
     }
     if published:
         figures["published"] = f"{percent(published['accuracy'])} {'in' if published['inside_interval'] else 'out'}"
-    others = [name for name in metrics if name.startswith("accuracy_") and name not in NOT_EXTRA]
-    extra = {name.removeprefix("accuracy_").replace("_", " "): percent(metrics[name]) for name in others}
+    extra = {name: percent(metrics[key]) for name, key in extra_accuracies(metrics).items()}
     return figures | extra | {name: percent(metrics[key]) for key, name in FIGURES.items() if key in metrics}

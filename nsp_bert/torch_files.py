@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from nsp_bert.errors import UserError
+from nsp_bert.errors import UserError, first_line
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+UNREADABLE = (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, TypeError)
 
 
 def find_weights(source: Path) -> Path:
@@ -35,12 +36,10 @@ def read_state(path: Path) -> dict[str, np.ndarray]:
             state = _package("safetensors.torch" if _has_torch() else "safetensors.numpy").load_file(path)
         else:
             state = _package("torch").load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, TypeError) as error:
-        raise UserError(f"{path}: cannot be read ({_first_line(error)}); fetch it again") from error
     except Exception as error:
-        if type(error).__name__ != "SafetensorError":
+        if not isinstance(error, UNREADABLE) and type(error).__name__ != "SafetensorError":
             raise
-        raise UserError(f"{path}: cannot be read ({_first_line(error)}); fetch it again") from error
+        raise UserError(f"{path}: cannot be read ({first_line(error)}); fetch it again") from error
     state = state.get("state_dict", state) if isinstance(state, dict) else {}
     tensors = {name: _array(tensor) for name, tensor in state.items() if hasattr(tensor, "shape")}
     if not tensors:
@@ -69,7 +68,3 @@ def _package(module: str) -> Any:
     except ImportError as error:
         package = module.split(".")[0]
         raise UserError(f"this needs the package {package}, which is optional: pip install {package}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
