@@ -6,8 +6,8 @@ A dataset is described by one card, `datasets/cards/NAME.yaml`; nothing here kno
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,10 @@ class SentencePair:
     prompt: str
     text: str
 
+    def with_text(self, text: str) -> SentencePair:
+        """Return the same prompt with another text."""
+        return replace(self, text=text)
+
 
 @dataclass(frozen=True)
 class Mention:
@@ -57,6 +61,10 @@ class Mention:
     pronoun: str
     pronoun_offset: int
 
+    def with_text(self, text: str) -> Mention:
+        """Return the same prompt with another text, in which the span and the pronoun have no place of their own."""
+        return replace(self, text=text, span_offset=0, pronoun_offset=0)
+
 
 @dataclass(frozen=True)
 class EntityMention:
@@ -66,6 +74,10 @@ class EntityMention:
     name: str
     offset: int
 
+    def with_text(self, text: str) -> EntityMention:
+        """Return the same prompt with another text, in which the name has no place of its own."""
+        return replace(self, text=text, offset=0)
+
 
 @dataclass(frozen=True)
 class Cloze:
@@ -74,6 +86,10 @@ class Cloze:
     before: str
     after: str
     candidates: tuple[str, ...]
+
+    def with_text(self, text: str) -> Cloze:
+        """Return the same candidates with another text before the blank and nothing after it."""
+        return replace(self, before=text, after="")
 
 
 def read_rows(card: Any, path: Path, limit: int | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -279,7 +295,7 @@ def _around(encoder: PairEncoder, text: str, start: int, end: int, room: int) ->
 def encode_entity_mentions(
     encoder: PairEncoder,
     mentions: list[EntityMention],
-    descriptions: list[list[tuple[str, str]]],
+    descriptions: Sequence[Sequence[tuple[str, str]]],
     template: str,
     position: Position,
     stages: int,

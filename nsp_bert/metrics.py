@@ -1,4 +1,4 @@
-"""Right and wrong predictions -> accuracy with an interval, macro-F1, confusion, and what guessing would reach."""
+"""Right and wrong predictions -> accuracy with an interval, macro-F1, confusion, guessing; a test of two."""
 
 from __future__ import annotations
 
@@ -46,6 +46,14 @@ def clustered_interval(right: Sequence[bool], clusters: Sequence[Hashable]) -> t
     drawn = np.random.default_rng(SEED).multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), RESAMPLES)
     low, high = np.quantile(drawn @ rights / (drawn @ rows), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """Return the exact two-sided p of McNemar's test: rows right by one method alone against those by the other alone.
+
+    It takes the rows to be independent.
+    """
+    return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
 
 
 def label_metrics(truths: list[str], predictions: list[str], labels: Sequence[str]) -> dict[str, Any]:
