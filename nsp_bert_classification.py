@@ -20,18 +20,21 @@ Your own texts and labels:
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 
 from rich.console import Console
 from rich.table import Table
 
 from nsp_bert.answer_mapping import answer_by_candidates
-from nsp_bert.cards import ClassificationCard, Position, parse_template
+from nsp_bert.candidates_contrast import contrast_candidates
+from nsp_bert.cards import ClassificationCard, Position, Template, parse_template
 from nsp_bert.checkpoint import open_checkpoint
 from nsp_bert.cli import INTERRUPTED, Session, make_parser, run_datasets, run_main
 from nsp_bert.errors import UserError
+from nsp_bert.prompting import Prompting
 from nsp_bert.published import published_by_template
 from nsp_bert.results import Answer, Run, prepare_output, write_json_lines
-from nsp_bert.scorer import Scorer
+from nsp_bert.scorer import EncodedPair, Scorer
 from utils import Example, encode_label_pairs, load_examples, make_pair_encoder, read_texts
 
 DEFAULT_MAX_LENGTH = 128  # of your own texts
@@ -56,18 +59,24 @@ def main(arguments: list[str] | None) -> int:
 def classify_dataset(card: ClassificationCard, session: Session) -> list[Run]:
     options, split = session.options, session.split(card)
     examples = load_examples(card, session.data.folder, split, options.limit)
-    number, template = card.template(options.template)
-    prompts = card.prompts(template)
-    total = len(examples) * len(prompts)
-    prompt = {"template": template.text, "template_number": number}
-    session.announce(card, f"{len(examples)} rows x {len(prompts)} labels", total, prompt)
     encoder = make_pair_encoder(session.checkpoint, session.max_length(card))
-    texts = [example.content for example in examples]
-    scores = session.scorer.score(encode_label_pairs(encoder, texts, prompts, options.prompt_position), total)
-    answers = answer_by_candidates(examples, [list(card.labels)] * len(examples), scores.values)
-    published = published_by_template(card.name, session.checkpoint.name, number, split)
-    details = {"prompts": prompts}
-    return [session.result(card, answers, scores, settings=prompt, published=published, details=details)]
+
+    def encode(texts: list[str], template: Template) -> Iterator[EncodedPair]:
+        return encode_label_pairs(encoder, texts, card.prompts(template), options.prompt_position)
+
+    number, template = card.template(options.template)
+    return [
+        contrast_candidates(
+            card,
+            session,
+            examples,
+            [list(card.labels)] * len(examples),
+            Prompting(encode, number, template),
+            f"{len(examples)} rows x {len(card.labels)} labels",
+            published=published_by_template(card.name, session.checkpoint.name, number, split),
+            details={"prompts": card.prompts(template)},
+        )
+    ]
 
 
 def classify_own_texts(options: argparse.Namespace) -> int:
@@ -77,6 +86,8 @@ def classify_own_texts(options: argparse.Namespace) -> int:
     texts = (options.text or []) + (read_texts(options.input) if options.input else [])
     if not texts:
         raise UserError("no text to classify; give --text TEXT or --input FILE (one text a line, - for standard input)")
+    if options.calibration:
+        raise UserError("--calibration: stands beside a dataset's accuracy, which own texts do not have; leave it out")
     template = parse_template(options.template or "{}")
     position: Position = options.prompt_position or "prefix"
     if options.output:

@@ -13,12 +13,16 @@ Cost in pairs (rows x candidates): 14,014.
 
 from __future__ import annotations
 
-from nsp_bert.answer_mapping import answer_by_candidates
+from collections.abc import Iterator
+
+from nsp_bert.candidates_contrast import contrast_candidates
 from nsp_bert.cards import ClozeCard
 from nsp_bert.cli import Session, make_parser, run_datasets, run_main
+from nsp_bert.prompting import Prompting
 from nsp_bert.published import published_by_positions
 from nsp_bert.results import Run
-from utils import encode_clozes, load_examples, make_pair_encoder
+from nsp_bert.scorer import EncodedPair
+from utils import Cloze, encode_clozes, load_examples, make_pair_encoder
 
 
 def main(arguments: list[str] | None) -> int:
@@ -30,17 +34,22 @@ def main(arguments: list[str] | None) -> int:
 def run_dataset(card: ClozeCard, session: Session) -> list[Run]:
     options, split = session.options, session.split(card)
     examples = load_examples(card, session.data.folder, split, options.limit)
-    clozes = [example.content for example in examples]
-    candidates = [[str(index) for index in range(len(cloze.candidates))] for cloze in clozes]
-    total = sum(map(len, candidates))
-    session.announce(card, f"{len(examples)} rows x their candidates", total, {})
     encoder = make_pair_encoder(session.checkpoint, session.max_length(card))
-    soft = options.positions == "soft"
-    pairs = encode_clozes(encoder, clozes, card.blank, options.prompt_position, soft)
-    scores = session.scorer.score(pairs, total)
-    answers = answer_by_candidates(examples, candidates, scores.values)
-    published = published_by_positions(options.positions, session.checkpoint.name, split)
-    return [session.result(card, answers, scores, settings={}, published=published)]
+
+    def encode(clozes: list[Cloze], _template: None) -> Iterator[EncodedPair]:
+        return encode_clozes(encoder, clozes, card.blank, options.prompt_position, options.positions == "soft")
+
+    return [
+        contrast_candidates(
+            card,
+            session,
+            examples,
+            [[str(index) for index in range(len(example.content.candidates))] for example in examples],
+            Prompting(encode),
+            f"{len(examples)} rows x their candidates",
+            published=published_by_positions(options.positions, session.checkpoint.name, split),
+        )
+    ]
 
 
 if __name__ == "__main__":

@@ -15,13 +15,16 @@ Cost in pairs (dev and test rows): 1,135.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from functools import partial
 
-from nsp_bert.cards import CoreferenceCard
+from nsp_bert.cards import CoreferenceCard, Template
 from nsp_bert.cli import Session, make_parser, run_datasets, run_main
+from nsp_bert.prompting import Prompting
 from nsp_bert.results import Run
 from nsp_bert.samples_contrast import add_curve_options, contrast_dataset
-from utils import encode_mentions, load_examples, make_pair_encoder
+from nsp_bert.scorer import EncodedPair
+from utils import Mention, encode_mentions, load_examples, make_pair_encoder
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -36,15 +39,15 @@ def main(arguments: list[str] | None) -> int:
 
 def run_dataset(card: CoreferenceCard, session: Session) -> list[Run]:
     options = session.options
-    number, template = card.template(options.template)
     encoder = make_pair_encoder(session.checkpoint, session.max_length(card))
-    encode = partial(
-        encode_mentions, encoder, template=template.text, position=options.prompt_position, stages=options.stages
-    )
+
+    def encode(mentions: list[Mention], template: Template) -> Iterator[EncodedPair]:
+        return encode_mentions(encoder, mentions, template.text, options.prompt_position, options.stages)
+
+    prompting = Prompting(encode, *card.template(options.template))
     load = partial(load_examples, card, session.data.folder)
-    prompt = {"template": template.text, "template_number": number}
-    published_prompt = number == len(card.templates) and options.stages == 2
-    return [contrast_dataset(card, session, load, encode, prompt, published_prompt)]
+    published_prompt = prompting.number == len(card.templates) and options.stages == 2
+    return [contrast_dataset(card, session, load, prompting, published_prompt)]
 
 
 if __name__ == "__main__":

@@ -20,21 +20,35 @@ Cost in pairs: mentions x entities of their name, and 155,160 for typing (6,465 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from nsp_bert.answer_mapping import answer_by_candidates, candidates_contrast
-from nsp_bert.cards import EntityLinkingCard
+from nsp_bert.answer_mapping import candidates_contrast
+from nsp_bert.candidates_contrast import contrast_candidates
+from nsp_bert.cards import EntityLinkingCard, Template
 from nsp_bert.cli import Session, make_parser, run_datasets, run_main
 from nsp_bert.errors import UserError
 from nsp_bert.knowledge_base import KnowledgeBase, read_knowledge_base
+from nsp_bert.prompting import Prompting
 from nsp_bert.published import published_by_stages
 from nsp_bert.results import Answer, Run, accuracy_of
-from utils import Example, encode_entity_mentions, load_entity_mentions, make_pair_encoder
+from nsp_bert.scorer import EncodedPair
+from utils import EntityMention, Example, encode_entity_mentions, load_entity_mentions, make_pair_encoder
+
+
+class Question(NamedTuple):
+    """A mention with the descriptions that it is scored with: a prompt with `{}` and what stands in it."""
+
+    mention: EntityMention
+    descriptions: tuple[tuple[str, str], ...]
+
+    def with_text(self, text: str) -> Question:
+        """Return the same mention and descriptions with another text."""
+        return self._replace(mention=self.mention.with_text(text))
 
 
 class Kinds(NamedTuple):
@@ -141,31 +155,33 @@ def run_part(
 ) -> Run:
     """Score every mention with each of its descriptions; `second` names another accuracy and the answers it counts."""
     options, split = session.options, session.split(card)
-    number, template = card.template(options.template)
-    prompt = {"template": template.text, "template_number": number}
-    total = sum(map(len, candidates))
-    session.announce(card, f"{part} of {len(mentions)} mentions x their candidates", total, prompt)
     encoder = make_pair_encoder(session.checkpoint, session.max_length(card))
-    contents = [mention.content for mention in mentions]
-    pairs = encode_entity_mentions(
-        encoder, contents, descriptions, template.text, options.prompt_position, options.stages
-    )
-    scores = session.scorer.score(pairs, total)
-    told = [{"mention": content.name, "candidates": names} for content, names in zip(contents, candidates, strict=True)]
-    answers = answer_by_candidates(mentions, candidates, scores.values, told)
-    name, choose = second
-    accuracy = accuracy_of(choose(answers))
-    published = published_by_stages(part, options.stages, session.checkpoint.name, split) if number else None
-    return session.result(
+
+    def encode(questions: list[Question], template: Template) -> Iterator[EncodedPair]:
+        asked, offered = [one.mention for one in questions], [one.descriptions for one in questions]
+        return encode_entity_mentions(encoder, asked, offered, template.text, options.prompt_position, options.stages)
+
+    prompting = Prompting(encode, *card.template(options.template))
+    published = published_by_stages(part, options.stages, session.checkpoint.name, split)
+    run = contrast_candidates(
         card,
-        answers,
-        scores,
+        session,
+        mentions,
+        candidates,
+        prompting,
+        f"{part} of {len(mentions)} mentions x their candidates",
+        contents=[Question(one.content, tuple(few)) for one, few in zip(mentions, descriptions, strict=True)],
+        more=[
+            {"mention": mention.content.name, "candidates": names}
+            for mention, names in zip(mentions, candidates, strict=True)
+        ],
         part=part,
-        settings=prompt,
-        published=published,
-        extra={f"accuracy_{name}": accuracy} if accuracy else {},
+        published=published if prompting.number else None,
         **more,
     )
+    name, choose = second
+    accuracy = accuracy_of(choose(run.answers))
+    return replace(run, extra={f"accuracy_{name}": accuracy} | run.extra) if accuracy else run
 
 
 def ambiguous(answers: list[Answer]) -> list[Answer]:

@@ -14,13 +14,16 @@ Cost in pairs (dev and test rows): OCNLI 2,680, BUSTM 1,932, CSL 2,998.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from functools import partial
 
 from nsp_bert.cards import SentencePairCard
 from nsp_bert.cli import Session, make_parser, run_datasets, run_main
+from nsp_bert.prompting import Prompting
 from nsp_bert.results import Run
 from nsp_bert.samples_contrast import add_curve_options, contrast_dataset
-from utils import encode_sentence_pairs, load_examples, make_pair_encoder
+from nsp_bert.scorer import EncodedPair
+from utils import SentencePair, encode_sentence_pairs, load_examples, make_pair_encoder
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -35,10 +38,12 @@ def main(arguments: list[str] | None) -> int:
 
 def run_dataset(card: SentencePairCard, session: Session) -> list[Run]:
     encoder = make_pair_encoder(session.checkpoint, session.max_length(card))
-    position = session.options.prompt_position
-    encode = partial(encode_sentence_pairs, encoder, position=position, protect_prompt=card.protect_prompt)
+
+    def encode(pairs: list[SentencePair], _template: None) -> Iterator[EncodedPair]:
+        return encode_sentence_pairs(encoder, pairs, session.options.prompt_position, card.protect_prompt)
+
     load = partial(load_examples, card, session.data.folder)
-    return [contrast_dataset(card, session, load, encode, prompt={})]
+    return [contrast_dataset(card, session, load, Prompting(encode))]
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from nsp_bert.calibration import CONTENT_FREE, ENSEMBLE, METHODS
 from nsp_bert.cards import DATASETS, SAMPLE_DIR, card_names, load_card
 from nsp_bert.checkpoint import DEFAULT_MODEL, Checkpoint, open_checkpoint
 from nsp_bert.errors import UserError
@@ -82,7 +83,8 @@ def make_parser(description: str | None, task: str, axes: Axes | None = None) ->
     )
     prompt = parser.add_argument_group("prompt")
     prompt.add_argument("--prompt-position", choices=("prefix", "suffix"), help="default: the dataset's own")
-    if any(hasattr(card, "templates") for card in cards):
+    templates = any(hasattr(card, "templates") for card in cards)
+    if templates:
         prompt.add_argument(
             "--template", metavar="NUMBER_OR_TEXT", help="1, 2, 3 of the card or a text with {}; default: the last"
         )
@@ -90,6 +92,14 @@ def make_parser(description: str | None, task: str, axes: Axes | None = None) ->
         prompt.add_argument(f"--{name}", type=type(values[0]), choices=values, help=f"default {values[-1]}")
     prompt.add_argument(
         "--ablate", action="store_true", help="run every combination of the prompt options that are not given"
+    )
+    prompt.add_argument(
+        "--calibration",
+        nargs="+",
+        choices=tuple(METHODS) if templates else (CONTENT_FREE,),
+        default=(),
+        help="beside the accuracy, that of the log-odds less those of the same prompt with a neutral text"
+        + (", or of their mean over the card's templates" if templates else ""),
     )
     output = parser.add_argument_group("output")
     output.add_argument("--output", type=Path, metavar="DIR", help="write result files there")
@@ -265,7 +275,12 @@ def finished(card: Any, session: Session, folder: Path) -> list[Summary]:
 
 
 def check_options(options: argparse.Namespace, submission: Path | None) -> None:
-    """Turn the split to the leaderboard's for `--submission`. Raises UserError for options that go against it."""
+    """Turn the split to the leaderboard's for `--submission`. Raises UserError for options that exclude each other."""
+    if options.ablate and ENSEMBLE in options.calibration and not options.template:
+        raise UserError(
+            "--calibration ensemble would score every template again in each run of --ablate: give --template, or leave"
+            " one of the two out"
+        )
     if not submission:
         return
     if options.limit or options.ablate or options.resume or options.split not in (None, SUBMISSION_SPLIT):
