@@ -6,7 +6,7 @@
 Every dataset is run by its own script with --resume: a result that stands in the output folder, complete and made from
 the same data, checkpoint, code and settings, is not computed again, so that an interrupted benchmark goes on where it
 stopped. In the end DIR/tables.md and one CSV file a table: Table 1 (score = mean of the nine), accuracy by model and
-template, samples-contrast in batches, and the ablations.
+template, samples-contrast in batches, --calibration, and the ablations.
 
 Cost in pairs a model on test_public: --prompts default 0.4 M, templates 1.1 M, all 2.2 M, nearly all of them for
 classification.
@@ -25,9 +25,11 @@ import nsp_bert_cloze_style
 import nsp_bert_coreference_resolution
 import nsp_bert_sentence_pair
 from nsp_bert.benchmark_tables import FEWCLUE, Table, all_tables
+from nsp_bert.calibration import ENSEMBLE, METHODS
 from nsp_bert.cards import load_card
 from nsp_bert.checkpoint import DEFAULT_MODEL
 from nsp_bert.cli import INTERRUPTED, positive, run_main
+from nsp_bert.errors import UserError
 from nsp_bert.results import prepare_output, read_summaries, write_text
 from nsp_bert.scorer import PRECISIONS
 from nsp_bert.tables import Summary, comma_separated, markdown
@@ -56,6 +58,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         default=DEFAULT,
         help="the dataset's own; also its other templates; every template, position, stage (default: default)",
     )
+    parser.add_argument(
+        "--calibration", nargs="+", choices=tuple(METHODS), default=(), help="of each script, where it takes the method"
+    )
     parser.add_argument("--data-dir", metavar="DIR", help="holds DATASET/SPLIT.json; default datasets/fewclue")
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows of each file")
     parser.add_argument("--precision", choices=PRECISIONS, default="float32")
@@ -65,6 +70,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None) -> int:
     options = parse_arguments(arguments)
+    if ENSEMBLE in options.calibration and options.prompts != DEFAULT:
+        raise UserError("--calibration ensemble scores every template as it is: leave it or --prompts out")
     prepare_output(options.output)
     for model in options.models:
         for name in options.dataset:
@@ -91,6 +98,8 @@ def script_arguments(options: argparse.Namespace, model: str, name: str, split: 
     arguments += ["--data-dir", options.data_dir] if options.data_dir else []
     arguments += ["--limit", str(options.limit)] if options.limit else []
     arguments += ["--batch-curve"] if card.task in ("sentence-pair", "coreference") else []
+    methods = [name for name in options.calibration if name != ENSEMBLE or hasattr(card, "templates")]
+    arguments += ["--calibration", *methods] if methods else []
     if options.prompts == ALL or (options.prompts == TEMPLATES and card.task == "classification"):
         arguments += ["--ablate"]
     if options.prompts == TEMPLATES and card.task == "classification":
@@ -104,7 +113,10 @@ def folder_name(prompts: str) -> str:
 
 
 def collect(options: argparse.Namespace) -> list[Summary]:
-    """Return the summaries of the models' runs that stand in the output folder, the same run once."""
+    """Return the summaries of the models' runs that stand in the output folder, the same run once.
+
+    Of two that differ in their calibration alone, which is no setting of the headline, the one that has it.
+    """
     found: dict[str, Summary] = {}
     for model in options.models:
         root = model_folder(options, model)
@@ -113,7 +125,8 @@ def collect(options: argparse.Namespace) -> list[Summary]:
                 for split in options.splits:
                     for one in read_summaries(folder, name, split):
                         if comparable(one, options):
-                            found[json.dumps([one["model"], name, split, one["settings"]])] = one
+                            key = json.dumps([one["model"], name, split, one["settings"]])
+                            found[key] = max(found.get(key, one), one, key=lambda run: len(run.get("calibration", ())))
     return list(found.values())
 
 

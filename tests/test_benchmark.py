@@ -55,3 +55,25 @@ def test_templates_and_ablations(checkpoint_dir: Path, tmp_path: Path) -> None:
     assert {(row["position"], row["positions"]) for row in rows if row["dataset"] == "ChID"} == {
         (position, positions) for position in ("prefix", "suffix") for positions in ("soft", "hard")
     }
+
+
+def test_calibration_table(checkpoint_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Ensemble is asked of the tasks that have templates alone; the headline of the other tables stays."""
+    arguments = ["--models", str(checkpoint_dir), "--limit", "5", "--dataset", "eprstmt", "chid", "cluewsc"]
+    assert main([*arguments, "--output", str(tmp_path)]) == 0
+    assert not (tmp_path / "calibration.csv").exists()
+    main_table = read(tmp_path / "table1.csv")
+    both = [*arguments, "--calibration", "ensemble", "content-free"]
+    assert main([*both, "--output", str(tmp_path)]) == main([*both, "--output", str(tmp_path)]) == 0
+    assert capfd.readouterr().out.count("is there already") == 3
+    assert read(tmp_path / "table1.csv") == main_table
+    rows = {row["dataset"]: row for row in read(tmp_path / "calibration.csv")}
+    assert list(rows) == ["EPRSTMT", "ChID", "CLUEWSC"]
+    for title, row in rows.items():
+        assert row["model"] == "random (sample, first 5 rows)"
+        assert row["accuracy"] == main_table[-1][title]
+        assert bool(row["ensemble"]) == bool(row["ensemble gain"]) == (title != "ChID")
+        gain = float(row["content-free"]) - float(row["accuracy"])
+        assert float(row["content-free gain"]) == pytest.approx(gain, abs=0.011)
+    assert main([*arguments, "--prompts", "all", "--output", str(tmp_path)]) == 0
+    assert {row["dataset"]: row for row in read(tmp_path / "calibration.csv")} == rows
