@@ -77,7 +77,13 @@ def test_whatever_differs_runs_again(run: Callable[..., str], tmp_path: Path, ch
 
 @pytest.mark.parametrize(
     "options",
-    [("--limit", "5"), ("--max-length", "64"), ("--prompt-position", "suffix"), ("--precision", "bfloat16")],
+    [
+        ("--limit", "5"),
+        ("--max-length", "64"),
+        ("--prompt-position", "suffix"),
+        ("--precision", "bfloat16"),
+        ("--calibration", "content-free"),
+    ],
 )
 def test_other_settings_run_again(run: Callable[..., str], options: tuple[str, ...]) -> None:
     run()
