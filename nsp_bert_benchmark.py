@@ -28,10 +28,10 @@ from nsp_bert.benchmark_tables import FEWCLUE, Table, all_tables
 from nsp_bert.calibration import ENSEMBLE, METHODS
 from nsp_bert.cards import load_card
 from nsp_bert.checkpoint import DEFAULT_MODEL
-from nsp_bert.cli import INTERRUPTED, positive, run_main
+from nsp_bert.cli import INTERRUPTED, add_scoring_options, positive, run_main
 from nsp_bert.errors import UserError
+from nsp_bert.precision import AUTO
 from nsp_bert.results import prepare_output, read_summaries, write_text
-from nsp_bert.scorer import PRECISIONS
 from nsp_bert.tables import Summary, comma_separated, markdown
 
 SCRIPTS: dict[str, Callable[[list[str] | None], int]] = {
@@ -63,7 +63,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--data-dir", metavar="DIR", help="holds DATASET/SPLIT.json; default datasets/fewclue")
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows of each file")
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
+    add_scoring_options(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="DIR/MODEL holds a model's results")
     return parser.parse_args(arguments)
 
@@ -93,7 +93,10 @@ def model_folder(options: argparse.Namespace, model: str) -> Path:
 def script_arguments(options: argparse.Namespace, model: str, name: str, split: str) -> list[str]:
     """Return the command line of a dataset's script."""
     card = load_card(name)
-    arguments = ["--model", model, "--dataset", name, "--split", split, "--precision", options.precision, "--resume"]
+    arguments = ["--model", model, "--dataset", name, "--split", split, "--resume"]
+    for option in ("precision", "backend", "batch_tokens", "distributed", "workers"):
+        if value := getattr(options, option):
+            arguments += [f"--{option.replace('_', '-')}", str(value)]
     arguments += ["--output", str(model_folder(options, model) / folder_name(options.prompts))]
     arguments += ["--data-dir", options.data_dir] if options.data_dir else []
     arguments += ["--limit", str(options.limit)] if options.limit else []
@@ -131,9 +134,14 @@ def collect(options: argparse.Namespace) -> list[Summary]:
 
 
 def comparable(summary: dict[str, Any], options: argparse.Namespace) -> bool:
-    """Return whether a run is one of this benchmark's: complete, of the same rows and precision."""
+    """Return whether a run is one of this benchmark's: complete, of the same rows, precision and backend."""
     settings = summary["settings"]
-    return summary["complete"] and settings["limit"] == options.limit and settings["precision"] == options.precision
+    return (
+        summary["complete"]
+        and settings["limit"] == options.limit
+        and settings["backend"] == options.backend
+        and options.precision in (settings["precision"], AUTO)
+    )
 
 
 def write_tables(tables: list[Table], folder: Path) -> None:

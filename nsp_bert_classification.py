@@ -29,12 +29,14 @@ from nsp_bert.answer_mapping import answer_by_candidates
 from nsp_bert.candidates_contrast import contrast_candidates
 from nsp_bert.cards import ClassificationCard, Position, Template, parse_template
 from nsp_bert.checkpoint import open_checkpoint
-from nsp_bert.cli import INTERRUPTED, Session, make_parser, run_datasets, run_main
+from nsp_bert.cli import INTERRUPTED, make_loader, make_parser, run_datasets, run_main
 from nsp_bert.errors import UserError
+from nsp_bert.precision import choose_precision
 from nsp_bert.prompting import Prompting
 from nsp_bert.published import published_by_template
-from nsp_bert.results import Answer, Run, prepare_output, write_json_lines
-from nsp_bert.scorer import EncodedPair, Scorer
+from nsp_bert.results import Answer, Run, prepare_output, rounded, write_json_lines
+from nsp_bert.scorer import EncodedPair
+from nsp_bert.session import Session
 from utils import Example, encode_label_pairs, load_examples, make_pair_encoder, read_texts
 
 DEFAULT_MAX_LENGTH = 128  # of your own texts
@@ -99,8 +101,15 @@ def classify_own_texts(options: argparse.Namespace) -> int:
         f" {checkpoint.name}, {options.precision}"
     )
     prompts = [template.text.replace("{}", label) for label in labels]
-    pairs = encode_label_pairs(encoder, texts, prompts, position)
-    scores = Scorer(checkpoint, options.precision, options.batch_tokens).score(pairs, len(texts) * len(labels))
+    load_scorer, sizes = make_loader(options, checkpoint), [len(labels)] * len(texts)
+
+    def pairs(count: int) -> Iterator[EncodedPair]:
+        return encode_label_pairs(encoder, texts[:count], prompts, position)
+
+    precision, _ = choose_precision(
+        options.precision, load_scorer, pairs, sizes, lambda log_odds, count: log_odds.reshape(count, -1).argmax(1)
+    )
+    scores = load_scorer(precision).score(pairs(len(texts)), sum(sizes))
     examples = [Example(index, None, text, None) for index, text in enumerate(texts)]
     answers = answer_by_candidates(examples, [labels] * len(texts), scores.values)
     if options.output:
@@ -109,7 +118,7 @@ def classify_own_texts(options: argparse.Namespace) -> int:
                 "index": one.index,
                 "text": texts[one.index],
                 "prediction": one.prediction,
-                "scores": dict(zip(labels, one.scores, strict=True)),
+                "scores": dict(zip(labels, rounded(one.scores), strict=True)),
             }
             for one in answers
         )

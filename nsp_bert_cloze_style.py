@@ -17,11 +17,12 @@ from collections.abc import Iterator
 
 from nsp_bert.candidates_contrast import contrast_candidates
 from nsp_bert.cards import ClozeCard
-from nsp_bert.cli import Session, make_parser, run_datasets, run_main
+from nsp_bert.cli import make_parser, run_datasets, run_main
 from nsp_bert.prompting import Prompting
 from nsp_bert.published import published_by_positions
 from nsp_bert.results import Run
 from nsp_bert.scorer import EncodedPair
+from nsp_bert.session import Session
 from utils import Cloze, encode_clozes, load_examples, make_pair_encoder
 
 

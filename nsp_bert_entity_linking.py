@@ -25,18 +25,17 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from nsp_bert.answer_mapping import candidates_contrast
 from nsp_bert.candidates_contrast import contrast_candidates
 from nsp_bert.cards import EntityLinkingCard, Template
-from nsp_bert.cli import Session, make_parser, run_datasets, run_main
+from nsp_bert.cli import make_parser, run_datasets, run_main
 from nsp_bert.errors import UserError
 from nsp_bert.knowledge_base import KnowledgeBase, read_knowledge_base
 from nsp_bert.prompting import Prompting
 from nsp_bert.published import published_by_stages
 from nsp_bert.results import Answer, Run, accuracy_of
 from nsp_bert.scorer import EncodedPair
+from nsp_bert.session import Session
 from utils import EntityMention, Example, encode_entity_mentions, load_entity_mentions, make_pair_encoder
 
 
@@ -193,7 +192,7 @@ def without_type(other: str, types: list[str], answers: list[Answer]) -> list[An
     """Return the answers to the mentions that are not of a type, that type not being offered either."""
     kept = [place for place, name in enumerate(types) if name != other]
     chosen = [one for one in answers if one.label != other]
-    best = candidates_contrast(np.array(one.scores)[kept] for one in chosen)
+    best = candidates_contrast(one.scores[kept] for one in chosen)
     return [replace(one, prediction=types[kept[place]]) for one, place in zip(chosen, best, strict=True)]
 
 

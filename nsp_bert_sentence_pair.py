@@ -18,11 +18,12 @@ from collections.abc import Iterator
 from functools import partial
 
 from nsp_bert.cards import SentencePairCard
-from nsp_bert.cli import Session, make_parser, run_datasets, run_main
+from nsp_bert.cli import make_parser, run_datasets, run_main
 from nsp_bert.prompting import Prompting
 from nsp_bert.results import Run
 from nsp_bert.samples_contrast import add_curve_options, contrast_dataset
 from nsp_bert.scorer import EncodedPair
+from nsp_bert.session import Session
 from utils import SentencePair, encode_sentence_pairs, load_examples, make_pair_encoder
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nsp_bert.results import Answer, rounded
+from nsp_bert.results import Answer
 
 
 def candidates_contrast(log_odds: Iterable[np.ndarray]) -> np.ndarray:
@@ -52,7 +52,7 @@ def make_answer(example: Any, prediction: str, log_odds: np.ndarray, more: dict[
         example.id,
         example.label,
         prediction,
-        rounded(log_odds),
+        log_odds,
         more or {},
         example.cluster,
         example.shown,

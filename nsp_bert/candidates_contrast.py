@@ -8,9 +8,9 @@ import numpy as np
 
 from nsp_bert.answer_mapping import answer_by_candidates, candidates_contrast, split_by_candidates
 from nsp_bert.calibration import Scored, calibrate
-from nsp_bert.cli import Session
 from nsp_bert.prompting import Prompting
 from nsp_bert.results import Run
+from nsp_bert.session import Session
 
 
 def contrast_candidates(
@@ -34,8 +34,13 @@ def contrast_candidates(
     """
     contents = contents or [example.content for example in examples]
     sizes = [len(names) for names in candidates]
+    session = session.settled(
+        lambda count: prompting.pairs(contents[:count]),
+        sizes,
+        lambda log_odds, count: candidates_contrast(split_by_candidates(candidates[:count], log_odds)),
+    )
     session.announce(card, size, sum(sizes), prompting.settings)
-    scores = session.scorer.score(prompting.pairs(contents), sum(sizes))
+    scores = session.score(prompting.pairs(contents), sum(sizes))
     answers = answer_by_candidates(examples, candidates, scores.values, more)
     run = session.result(card, answers, scores, settings=prompting.settings, **result)
 
@@ -44,4 +49,4 @@ def contrast_candidates(
         return [names[place] for names, place in zip(candidates, best, strict=True)], {}
 
     scored = Scored(contents, sizes, prompting, scores.values)
-    return calibrate(run, card, session.options.calibration, session.scorer.score, scored, predict)
+    return calibrate(run, card, session.options.calibration, session.score, scored, predict)

@@ -5,33 +5,30 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from nsp_bert.backends import BACKENDS, PRECISIONS, load_backend
 from nsp_bert.calibration import CONTENT_FREE, ENSEMBLE, METHODS
-from nsp_bert.cards import DATASETS, SAMPLE_DIR, card_names, load_card
+from nsp_bert.cards import card_names, load_card
 from nsp_bert.checkpoint import DEFAULT_MODEL, Checkpoint, open_checkpoint
+from nsp_bert.distributed import load_ray
 from nsp_bert.errors import UserError
 from nsp_bert.fingerprint import take_fingerprint
-from nsp_bert.published import Published
-from nsp_bert.results import Answer, Run, prepare_output, read_summaries, write_run
-from nsp_bert.scorer import PRECISIONS, Scorer, Scores
+from nsp_bert.precision import AUTO
+from nsp_bert.results import Run, prepare_output, read_summaries, write_run
+from nsp_bert.score_files import ScoreFiles
+from nsp_bert.scorer import Scorer
+from nsp_bert.session import Session, choose_data
 from nsp_bert.submission import SUBMISSION_SPLIT, write_submission, zip_submissions
 from nsp_bert.tables import Summary, print_table
 
 INTERRUPTED = 130
 Axes = dict[str, tuple[Any, ...]]
-
-
-@dataclass(frozen=True)
-class Data:
-    """Where a run's rows come from; `sample` marks the project's own miniature files."""
-
-    folder: Path
-    sample: bool
+RunDataset = Callable[[Any, Session], list[Run]]
 
 
 def positive(text: str) -> int:
@@ -73,14 +70,7 @@ def make_parser(description: str | None, task: str, axes: Axes | None = None) ->
         help="a name in models/cards.yaml or a folder with bert_config.json, vocab.txt, *.ckpt.* (%(default)s)",
     )
     model.add_argument("--max-length", type=positive, metavar="TOKENS", help="of a pair; default: the dataset's own")
-    model.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the arithmetic (%(default)s)")
-    model.add_argument(
-        "--batch-tokens",
-        type=positive,
-        default=8192,
-        metavar="TOKENS",
-        help="rows x length of a batch: memory and speed, not the result (%(default)s)",
-    )
+    add_scoring_options(model)
     prompt = parser.add_argument_group("prompt")
     prompt.add_argument("--prompt-position", choices=("prefix", "suffix"), help="default: the dataset's own")
     templates = any(hasattr(card, "templates") for card in cards)
@@ -103,10 +93,12 @@ def make_parser(description: str | None, task: str, axes: Axes | None = None) ->
     )
     output = parser.add_argument_group("output")
     output.add_argument("--output", type=Path, metavar="DIR", help="write result files there")
+    output.add_argument("--verbose", action="store_true", help="also print what each stage took")
     output.add_argument(
         "--resume",
         action="store_true",
-        help="keep what stands in --output complete and made from the same data, checkpoint, code and settings",
+        help="keep what stands in --output made from the same data, checkpoint, code and settings: whole results, and"
+        " the scores of a run that was killed",
     )
     if any(card.submission for card in cards):
         output.add_argument(
@@ -116,93 +108,33 @@ def make_parser(description: str | None, task: str, axes: Axes | None = None) ->
     return parser
 
 
-def choose_data(card: Any, data_dir: Path | None) -> Data:
-    """Return the folder the user names, or the default folder, or the sample where the dataset is not in there."""
-    if data_dir is not None:
-        return Data(data_dir, sample=data_dir.resolve() == SAMPLE_DIR)
-    folder = DATASETS / card.data_dir
-    return Data(folder, sample=False) if (folder / card.path).parent.is_dir() else Data(SAMPLE_DIR, sample=True)
+def add_scoring_options(group: argparse._ActionsContainer) -> None:
+    """Add what decides how the scores are computed, and how fast."""
+    group.add_argument(
+        "--precision",
+        choices=(*PRECISIONS, AUTO),
+        default="float32",
+        help=f"of the arithmetic; {AUTO}: the fastest that predicts the first rows as float32 does (%(default)s)",
+    )
+    group.add_argument("--backend", choices=tuple(BACKENDS), default="tensorflow", help="what computes (%(default)s)")
+    group.add_argument(
+        "--batch-tokens",
+        type=positive,
+        metavar="TOKENS",
+        help="rows x length of a batch: memory and speed, not the result; default: what suits the device",
+    )
+    group.add_argument("--distributed", metavar="ray[://ADDRESS]", help="score on the workers of a Ray cluster")
+    group.add_argument(
+        "--workers", type=positive, metavar="N", help="of --distributed; default: one a GPU, or one a machine"
+    )
 
 
-@dataclass(frozen=True)
-class Session:
-    """What a run knows: its options, with every prompt option set, its data, the model."""
-
-    options: argparse.Namespace
-    data: Data
-    checkpoint: Checkpoint
-    load_scorer: Callable[[], Scorer]
-    fingerprint: dict[str, Any]
-
-    @property
-    def scorer(self) -> Scorer:
-        """Return the loaded model, the same for every run of a call."""
-        return self.load_scorer()
-
-    def split(self, card: Any) -> str:
-        """Return `--split`, or the dataset's own."""
-        return self.options.split or card.split
-
-    def max_length(self, card: Any) -> int:
-        """Return `--max-length`, or the dataset's own."""
-        return self.options.max_length or card.max_length
-
-    def announce(self, card: Any, size: str, pairs: int, prompt: dict[str, Any]) -> None:
-        """Print what runs on what."""
-        sample = " (bundled sample)" if self.data.sample else ""
-        own = [f"{name} {getattr(self.options, name)}" for name in self.options.axes]
-        how = ", ".join([f"{self.options.prompt_position} {prompt.get('template', '')}".strip(), *own])
-        print(
-            f"{card.title} {self.split(card)}{sample}: {size} = {pairs} pairs, {how}, {self.checkpoint.name},"
-            f" {self.options.precision}"
-        )
-
-    def as_published(self, card: Any) -> bool:
-        """Return whether data, prompt position and length are those of the published runs."""
-        options = self.options
-        return (
-            not (self.data.sample or options.limit)
-            and options.prompt_position == card.position
-            and self.max_length(card) == card.max_length
-        )
-
-    def result(
-        self,
-        card: Any,
-        answers: list[Answer],
-        scores: Scores,
-        *,
-        settings: dict[str, Any],
-        published: Published | None,
-        part: str = "",
-        **more: Any,
-    ) -> Run:
-        """Return the run of these answers; `part` names one of several that a dataset gives.
-
-        The published number stays out where the run is not comparable: other data, position or length, unfinished.
-        """
-        own = {name: getattr(self.options, name) for name in self.options.axes}
-        shared = {
-            "prompt_position": self.options.prompt_position,
-            "max_length": self.max_length(card),
-            "precision": self.options.precision,
-            "limit": self.options.limit,
-        }
-        return Run(
-            dataset="_".join(filter(None, (card.name, part))),
-            title=" ".join(filter(None, (card.title, part))),
-            split=self.split(card),
-            model=self.checkpoint.name,
-            settings=settings | own | shared,
-            sample=self.data.sample,
-            complete=scores.complete,
-            answers=answers,
-            published=published if scores.complete and self.as_published(card) else None,
-            pairs=scores.pairs,
-            seconds=scores.seconds,
-            fingerprint=self.fingerprint,
-            **{"labels": tuple(getattr(card, "labels", ()))} | more,
-        )
+def make_loader(options: argparse.Namespace, checkpoint: Checkpoint) -> Callable[[str], Scorer]:
+    """Return precision -> scorer, each loaded once. Raises UserError for options that exclude each other."""
+    if options.workers and not options.distributed:
+        raise UserError("--workers is about --distributed; give both or none")
+    load = partial(load_ray, options.distributed, options.workers) if options.distributed else load_backend
+    return cache(lambda precision: Scorer(checkpoint, precision, options.batch_tokens, options.backend, load))
 
 
 def variants(card: Any, options: argparse.Namespace) -> Iterator[argparse.Namespace]:
@@ -232,7 +164,7 @@ def choose_cards(names: list[str] | None, task: str, language: str) -> list[Any]
     return cards
 
 
-def run_datasets(options: argparse.Namespace, run: Callable[[Any, Session], list[Run]]) -> int:
+def run_datasets(options: argparse.Namespace, run: RunDataset) -> int:
     """Run every dataset of `--dataset`, write each result as it comes, end with the table; return the exit status."""
     submission = getattr(options, "submission", None)
     check_options(options, submission)
@@ -240,7 +172,7 @@ def run_datasets(options: argparse.Namespace, run: Callable[[Any, Session], list
         prepare_output(folder)
     checkpoint = open_checkpoint(options.model)
     cards = choose_cards(options.dataset, options.cards_of, checkpoint.language)
-    load_scorer = cache(lambda: Scorer(checkpoint, options.precision, options.batch_tokens))
+    load_scorer = make_loader(options, checkpoint)
     jobs = [(card, variant) for card in cards for variant in variants(card, options)]
     summaries: list[Summary] = []
     for card, variant in jobs:
@@ -249,19 +181,34 @@ def run_datasets(options: argparse.Namespace, run: Callable[[Any, Session], list
         fingerprint = take_fingerprint(card, variant, data.folder, checkpoint) if folder else {}
         session = Session(variant, data, checkpoint, load_scorer, fingerprint)
         kept = finished(card, session, folder) if options.resume and folder else []
-        runs = [] if kept else run(card, session)
-        if folder:
-            for one in runs:
-                write_run(one, folder)
-        summaries += kept or [one.summary for one in runs]
+        summaries += kept or run_one(card, session, folder, run)
         if not summaries[-1]["complete"]:
             break
-        if submission:
-            write_submission(card, runs[0], submission)
     print_table(summaries)
     if submission:
         print(zip_submissions(submission))
     return 0 if summaries[-1]["complete"] else INTERRUPTED
+
+
+def run_one(card: Any, session: Session, folder: Path | None, run: RunDataset) -> list[Summary]:
+    """Run a dataset, write its files and return the summaries; scores stay on disk until the results are there."""
+    options = session.options
+    if folder:
+        stem = f"{card.name}.{session.split(card)}"
+        session = replace(session, files=ScoreFiles(folder, stem, session.fingerprint, options.resume))
+    runs = run(card, session)
+    if folder:
+        for one in runs:
+            write_run(one, folder)
+    complete = all(one.complete for one in runs)
+    if session.files and complete:
+        session.files.remove()
+    submission = getattr(options, "submission", None)
+    if submission and complete:
+        write_submission(card, runs[0], submission)
+    if options.verbose:
+        print(session.load_scorer(runs[0].settings["precision"]).stages)
+    return [one.summary for one in runs]
 
 
 def finished(card: Any, session: Session, folder: Path) -> list[Summary]:

@@ -21,6 +21,9 @@ WITHOUT_EFFECT = (
     "ablate",
     "submission",
     "cards_of",
+    "distributed",
+    "workers",
+    "verbose",
 )
 READERS = ("report", "nsp_bert_report", "benchmark_tables", "nsp_bert_benchmark")  # they only read results
 BLOCK = 1 << 20

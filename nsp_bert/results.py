@@ -26,7 +26,7 @@ FIGURES = 6  # decimals of a log-odds in files: below float32's own error
 
 @dataclass(frozen=True)
 class Answer:
-    """One finished example: its place in the file from 0, its own id and label, the prediction, the log-odds.
+    """One finished example: its place in the file from 0, its own id and label, the prediction, the log-odds float32.
 
     `more` holds what else its line of the result file says, `shown` its text for a reader; rows of one `cluster` are
     not independent.
@@ -36,7 +36,7 @@ class Answer:
     id: Any
     label: str | None
     prediction: str
-    scores: list[float]
+    scores: np.ndarray
     more: dict[str, Any] = field(default_factory=dict)
     cluster: Any = None
     shown: dict[str, Any] = field(default_factory=dict)
@@ -44,8 +44,8 @@ class Answer:
     @property
     def row(self) -> dict[str, Any]:
         """Return the line of the result file."""
-        own = ("index", "id", "label", "prediction", "scores")
-        return {key: getattr(self, key) for key in own} | self.more
+        own = {key: getattr(self, key) for key in ("index", "id", "label", "prediction")}
+        return own | {"scores": rounded(self.scores)} | self.more
 
 
 def accuracy_of(answers: list[Answer]) -> Accuracy | None:
@@ -188,15 +188,21 @@ def read_summaries(folder: Path, card_name: str, split: str) -> list[dict[str, A
 
 def write_json_lines(rows: Iterable[dict[str, Any]], path: Path) -> None:
     """Write one JSON object a line, in one piece."""
-    write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), path)
+    write_lines((json.dumps(row, ensure_ascii=False) + "\n" for row in rows), path)
 
 
 def write_text(text: str, path: Path) -> None:
     """Replace a UTF-8 file in one step. Raises UserError when the place cannot be written."""
+    write_lines([text], path)
+
+
+def write_lines(lines: Iterable[str], path: Path) -> None:
+    """Replace a UTF-8 file in one step, line by line. Raises UserError when the place cannot be written."""
     unfinished = path.with_name(path.name + ".unfinished")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(text, encoding="utf-8", newline="\n")
+        with unfinished.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.writelines(lines)
         os.replace(unfinished, path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); choose another --output") from error

@@ -12,12 +12,13 @@ from rich.table import Table
 
 from nsp_bert.answer_mapping import apply_thresholds, learn_thresholds, make_answer, rank, rank_in_batches
 from nsp_bert.calibration import Scored, calibrate
-from nsp_bert.cli import Session, positive
+from nsp_bert.cli import positive
 from nsp_bert.errors import UserError
 from nsp_bert.metrics import Accuracy
 from nsp_bert.prompting import Prompting
 from nsp_bert.published import published_by_thresholds
 from nsp_bert.results import Answer, Run, rounded
+from nsp_bert.session import Session
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
@@ -57,8 +58,13 @@ def contrast_dataset(
     rows = load_rows(card, session, load)
     contents = [example.content for example in rows.scored]
     dev_rows = "" if len(rows.scored) == len(rows.dev) else f" + {len(rows.dev)} dev rows"
+    session = session.settled(
+        lambda count: prompting.pairs(contents[:count]),
+        [1] * len(contents),
+        lambda log_odds, _: rank(log_odds, len(card.labels)),
+    )
     session.announce(card, f"{len(rows.test)} rows{dev_rows}", len(contents), prompting.settings)
-    scores = session.scorer.score(prompting.pairs(contents), len(contents))
+    scores = session.score(prompting.pairs(contents), len(contents))
     answers, details = answer_by_thresholds(card, rows, scores.values)
     extra: dict[str, Accuracy] = {}
     if scores.complete and rows.test[0].label is not None:
@@ -85,7 +91,7 @@ def contrast_dataset(
         return [answer.prediction for answer in answers], details
 
     scored = Scored(contents, [1] * len(contents), prompting, scores.values)
-    return calibrate(run, card, session.options.calibration, session.scorer.score, scored, predict)
+    return calibrate(run, card, session.options.calibration, session.score, scored, predict)
 
 
 def load_rows(card: Any, session: Session, load: Callable[[str, int | None], list[Any]]) -> Rows:

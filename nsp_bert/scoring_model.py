@@ -1,79 +1,207 @@
-"""bert4keras' BERT for scoring: the last layer computes only what the NSP head reads, the [CLS] position.
+"""The forward pass from token ids to IsNext log-odds, as one function of plain TensorFlow operations.
 
+The weights come through bert4keras, the numbers equal those of its Keras model (tests/test_scoring_model.py). Written
+out, the pass does only what the score needs (the last layer's queries, output and feed-forward for [CLS] alone), casts
+the weights once, and leaves TensorFlow and OpenVINO patterns that they fuse (benchmarks/README.md has the figures).
 Importing this module imports TensorFlow.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from nsp_bert.checkpoint import Checkpoint
-from nsp_bert.environment import build_quietly, import_tensorflow
+from nsp_bert.environment import import_tensorflow
 from nsp_bert.errors import UserError, first_line
 
 tf: Any = import_tensorflow()
 
-from bert4keras.backend import gelu_tanh  # noqa: E402
-from bert4keras.layers import Input, Lambda, LayerNormalization  # noqa: E402
 from bert4keras.models import BERT  # noqa: E402
 
-from nsp_bert.fused_layers import FusedLayerNormalization, gelu  # noqa: E402
+EPSILON = 1e-12  # of the layer normalisation, as in the original code
+MASKED = -1e4  # added to the score of a padded key: its softmax weight is exactly 0 in every precision
+SQRT_2 = 2**0.5
 
-ACTIVATIONS = {
+
+def gelu(x: Any) -> Any:
+    """Return the exact GELU (by erf), spelled as OpenVINO recognises it."""
+    return (0.5 * x) * (1 + tf.math.erf(x / SQRT_2))
+
+
+def gelu_tanh(x: Any) -> Any:
+    """Return GELU's approximation by tanh."""
+    return tf.nn.gelu(x, approximate=True)
+
+
+ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "gelu": gelu,
     "gelu_python": gelu,
     "gelu_new": gelu_tanh,
     "gelu_fast": gelu_tanh,
     "gelu_pytorch_tanh": gelu_tanh,
-    "relu": "relu",
-    "tanh": "tanh",
-    "swish": "swish",
-    "silu": "swish",
+    "relu": tf.nn.relu,
+    "tanh": tf.tanh,
+    "swish": tf.nn.silu,
+    "silu": tf.nn.silu,
 }
 
 
-class ClsBERT(BERT):
-    """BERT whose last layer has a single query; keys and values still come from every position."""
+class Dense(NamedTuple):
+    """Kernel (inputs, outputs) and bias (outputs,)."""
 
-    def get_inputs(self) -> list[Any]:
-        """Return integer inputs token, segment and position ids (B, T): reduced precision must not round them."""
-        names = ("Input-Token", "Input-Segment", "Input-Position")
-        return [self.apply(layer=Input, shape=(self.sequence_length,), dtype="int32", name=name) for name in names]
+    kernel: Any
+    bias: Any
 
-    def apply(self, inputs: Any = None, layer: Any = None, arguments: Any = None, **kwargs: Any) -> Any:
-        """Build or reuse a layer as bert4keras does, the last layer's query and residual cut to [CLS]."""
-        attention = f"Transformer-{self.num_hidden_layers - 1}-MultiHeadSelfAttention"
-        if inputs is not None and kwargs.get("name") in (attention, f"{attention}-Add"):
-            first = super().apply(inputs[0], Lambda, function=lambda x: x[:, :1], name=f"{attention}-CLS")
-            inputs = [first, *inputs[1:]]
-        if layer is LayerNormalization:
-            layer = FusedLayerNormalization
-        return super().apply(inputs, layer, arguments, **kwargs)
+    def __call__(self, x: Any) -> Any:
+        """Return x (n, inputs) -> (n, outputs)."""
+        return tf.nn.bias_add(tf.matmul(x, self.kernel), self.bias)
 
 
-def build_bert(checkpoint: Checkpoint) -> ClsBERT:
-    """Return the model with pooler and NSP head, the checkpoint's weights loaded, no dropout.
+class Norm(NamedTuple):
+    """Layer normalisation over the last axis, computed in float32; the order of the fields is bert4keras'."""
 
-    Raises UserError when the weights cannot be read or do not fit the configuration.
+    beta: Any
+    gamma: Any
+
+    def __call__(self, x: Any) -> Any:
+        """Return x (n, width) normalised, in its dtype."""
+        exact = tf.cast(x, tf.float32)
+        centered = exact - tf.reduce_mean(exact, [-1], keepdims=True)
+        deviation = tf.sqrt(tf.reduce_mean(centered * centered, [-1], keepdims=True) + EPSILON)
+        return tf.cast(centered / deviation * self.gamma + self.beta, x.dtype)
+
+
+class Layer(NamedTuple):
+    """One Transformer layer; the queries are scaled already."""
+
+    query: Dense
+    key: Dense
+    value: Dense
+    output: Dense
+    attention_norm: Norm
+    up: Dense
+    down: Dense
+    norm: Norm
+
+
+class Weights(NamedTuple):
+    """Everything that a score depends on. `head` gives the log-odds: its single column is IsNext less NotNext."""
+
+    tokens: Any
+    segments: Any
+    positions: Any
+    norm: Norm
+    layers: list[Layer]
+    pooler: Dense
+    head: Dense
+
+
+def load_weights(checkpoint: Checkpoint, precision: str) -> Weights:
+    """Return the checkpoint's weights as variables: float32 in normalisation, pooler and head, else in `precision`.
+
+    Raises UserError when they cannot be read or do not fit the configuration.
     """
-    config = checkpoint.config
-    if config["hidden_act"] not in ACTIVATIONS:
-        known = ", ".join(ACTIVATIONS)
-        raise UserError(
-            f"{checkpoint.folder / 'bert_config.json'}: hidden_act {config['hidden_act']!r} is not known, only {known}"
-        )
-    bert = ClsBERT(
-        **config | {"hidden_act": ACTIVATIONS[config["hidden_act"]]},
-        max_position=checkpoint.max_position,
-        segment_vocab_size=config.get("type_vocab_size", 2),
-        custom_position_ids=True,
-        with_nsp=True,
-    )
-    build_quietly(bert)
     try:
-        bert.load_weights_from_checkpoint(str(checkpoint.prefix))
+        read = _read_layers(checkpoint)
+        layers = [_layer(read, index, checkpoint, precision) for index in range(checkpoint.config["num_hidden_layers"])]
+        tokens, segments, positions = (
+            _variable(read[f"Embedding-{name}"][0], precision) for name in ("Token", "Segment", "Position")
+        )
+        kernel, bias = read["NSP-Proba"]
+        head = Dense(_variable(kernel[:, :1] - kernel[:, 1:]), _variable(bias[:1] - bias[1:]))
+        norm, pooler = _norm(read["Embedding-Norm"]), _dense(read["Pooler-Dense"], "float32")
+        return Weights(tokens, segments, positions, norm, layers, pooler, head)
     except (tf.errors.OpError, ValueError, LookupError, RuntimeError) as error:
         raise UserError(
             f"{checkpoint.prefix}: weights cannot be loaded ({first_line(error)}); fetch the checkpoint again"
         ) from error
-    return bert
+
+
+def _read_layers(checkpoint: Checkpoint) -> dict[str, list[np.ndarray]]:
+    """Return bert4keras' layer name -> float32 arrays in that layer's order."""
+    config = checkpoint.config | {"hidden_act": "linear"}
+    bert = BERT(**config, max_position=checkpoint.max_position, with_nsp=True)
+    reader = tf.train.load_checkpoint(str(checkpoint.prefix))
+    mapping = bert.variable_mapping()
+    there = {layer: names for layer, names in mapping.items() if all(map(reader.has_tensor, names))}
+    stored = {name: reader.get_tensor(name) for names in there.values() for name in names}
+    return {layer: [bert.load_variable(stored, name) for name in names] for layer, names in there.items()}
+
+
+def _layer(read: dict[str, list[np.ndarray]], index: int, checkpoint: Checkpoint, precision: str) -> Layer:
+    attention, forward = f"Transformer-{index}-MultiHeadSelfAttention", f"Transformer-{index}-FeedForward"
+    query, key, value, output = (read[attention][place : place + 2] for place in range(0, 8, 2))
+    scale = float(_head_size(checkpoint)) ** -0.5
+    return Layer(
+        _dense([part * scale for part in query], precision),
+        _dense(key, precision),
+        _dense(value, precision),
+        _dense(output, precision),
+        _norm(read[f"{attention}-Norm"]),
+        _dense(read[forward][:2], precision),
+        _dense(read[forward][2:], precision),
+        _norm(read[f"{forward}-Norm"]),
+    )
+
+
+def _dense(arrays: list[np.ndarray], precision: str) -> Dense:
+    kernel, bias = arrays
+    return Dense(_variable(kernel, precision), _variable(bias, precision))
+
+
+def _norm(arrays: list[np.ndarray]) -> Norm:
+    beta, gamma = arrays
+    return Norm(_variable(beta), _variable(gamma))
+
+
+def _variable(array: np.ndarray, precision: str = "float32") -> Any:
+    return tf.Variable(tf.cast(array, precision), trainable=False)
+
+
+def _head_size(checkpoint: Checkpoint) -> int:
+    config = checkpoint.config
+    return config["hidden_size"] // config["num_attention_heads"]
+
+
+def make_log_odds(checkpoint: Checkpoint, weights: Weights) -> Callable[[Any, Any, Any], Any]:
+    """Return token_ids, segment_ids, position_ids int32 (B, T) -> log-odds float32 (B,); padding has token id 0.
+
+    Raises UserError for an activation that is not known.
+    """
+    name = checkpoint.config["hidden_act"]
+    if name not in ACTIVATIONS:
+        raise UserError(
+            f"{checkpoint.folder / 'bert_config.json'}: hidden_act {name!r} is not known, only {', '.join(ACTIVATIONS)}"
+        )
+    activation, heads = ACTIVATIONS[name], checkpoint.config["num_attention_heads"]
+
+    def log_odds(token_ids: Any, segment_ids: Any, position_ids: Any) -> Any:
+        rows, width = tf.shape(token_ids)[0], weights.tokens.shape[1]
+        x = tf.gather(weights.tokens, token_ids) + tf.gather(weights.segments, segment_ids)
+        x = weights.norm(tf.reshape(x + tf.gather(weights.positions, position_ids), [-1, width]))
+        bias = tf.cast(tf.where(token_ids > 0, 0.0, MASKED), x.dtype)[:, None, None, :]
+        for layer in weights.layers:
+            asking = x if layer is not weights.layers[-1] else tf.reshape(x, [rows, -1, width])[:, 0]
+            mixed = layer.output(attend(layer.query(asking), layer.key(x), layer.value(x), bias, rows, heads))
+            y = layer.attention_norm(asking + mixed)
+            x = layer.norm(y + layer.down(activation(layer.up(y))))
+        pooled = tf.tanh(weights.pooler(tf.cast(x, tf.float32)))
+        return weights.head(pooled)[:, 0]
+
+    return log_odds
+
+
+def attend(queries: Any, keys: Any, values: Any, bias: Any, rows: Any, heads: int) -> Any:
+    """Return the mixed values (rows * Q, width) of scaled queries (rows * Q, width), keys and values (rows * T, width).
+
+    `bias` (rows, 1, 1, T) is added to the scores.
+    """
+    width = values.shape[-1]
+    query, key, value = (
+        tf.transpose(tf.reshape(x, [rows, -1, heads, width // heads]), [0, 2, 1, 3]) for x in (queries, keys, values)
+    )
+    shares = tf.nn.softmax(tf.matmul(query, key, transpose_b=True) + bias)
+    return tf.reshape(tf.transpose(tf.matmul(shares, value), [0, 2, 1, 3]), [-1, width])

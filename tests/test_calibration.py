@@ -231,9 +231,9 @@ def test_ctrl_c_keeps_the_headline_and_whole_methods(
         yield from list(pairs)[:1]
         raise KeyboardInterrupt
 
-    def score(self: Scorer, pairs: Iterable[EncodedPair], total: int) -> Scores:
+    def score(self: Scorer, pairs: Iterable[EncodedPair], total: int, values: np.ndarray | None = None) -> Scores:
         calls.append(total)
-        return whole(self, interrupted(pairs) if len(calls) == call + 1 else pairs, total)
+        return whole(self, interrupted(pairs) if len(calls) == call + 1 else pairs, total, values)
 
     whole = Scorer.score
     monkeypatch.setattr(Scorer, "score", score)
