@@ -1,12 +1,13 @@
 # make run    set up, then classify the bundled sample with the bundled model
 # make test   set up, then run the tests
 # make check  set up, then lint and type-check
-# GPU=1 adds the CUDA libraries for an NVIDIA card (Linux); PYTHON=python3.12 picks another interpreter.
+# GPU=1 adds the CUDA libraries for an NVIDIA card (Linux), OPENVINO=1 the faster engine for a CPU, RAY=1 what many
+# machines need; PYTHON=python3.12 picks another interpreter.
 
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps
-LOCK := requirements.txt $(if $(GPU),requirements-gpu.txt)
+LOCK := requirements.txt $(if $(GPU),requirements-gpu.txt) $(if $(OPENVINO),requirements-openvino.txt) $(if $(RAY),requirements-ray.txt)
 
 .PHONY: run test check install lock clean
 
@@ -23,7 +24,7 @@ check: $(VENV)/installed-dev
 
 install: $(VENV)/installed
 
-$(VENV)/installed: requirements.txt $(if $(GPU),requirements-gpu.txt)
+$(VENV)/installed: $(LOCK)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 13) or sys.exit("error: Python %d.%d found, 3.10 to 3.13 needed; try make PYTHON=python3.12" % v)'
 	@echo "setting up $(VENV) (downloads about 700 MB once)"
 	$(PYTHON) -m venv $(VENV)
@@ -40,7 +41,9 @@ lock:  # needs uv; Python 3.10 to 3.13, every platform
 	  echo '# (A plain install stops: bert4keras asks for a Keras older than TensorFlow 2 allows. It does not need it.)'; \
 	  cat requirements.lock; } > requirements.txt
 	rm requirements.lock
-	uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate -c requirements.txt requirements-dev.in -o requirements-dev.txt
+	uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate -c requirements.txt --no-emit-package openvino-telemetry requirements-dev.in -o requirements-dev.txt
+	for extra in openvino ray; do \
+	  echo $$extra | uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate -c requirements-dev.txt --no-emit-package openvino-telemetry - | grep -vxFf requirements.txt > requirements-$$extra.txt; done
 	uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate -c requirements.txt requirements-gpu.in | grep '^nvidia-' > requirements-gpu.txt
 
 clean:
