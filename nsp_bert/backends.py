@@ -54,10 +54,10 @@ def load_tensorflow(checkpoint: Checkpoint, precision: str) -> Backend:
     gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
     if len(gpus) > 1:
         return replicate(checkpoint, precision, gpus)
-    compiled = tf.function(_trace(checkpoint, precision), input_signature=_signature(tf))
+    staged = _load(checkpoint, precision, lambda stage, *signature: tf.function(stage, input_signature=signature))
 
     def log_odds(*inputs: np.ndarray) -> np.ndarray:
-        return compiled(*inputs).numpy()
+        return staged(*(tf.constant(one) for one in inputs)).numpy()
 
     return Backend(log_odds, streams=2, batch_tokens=32768) if gpus else Backend(log_odds, streams, batch_tokens=2048)
 
@@ -67,7 +67,7 @@ def replicate(checkpoint: Checkpoint, precision: str, devices: list[str]) -> Bac
     tf = import_tensorflow()
     strategy = tf.distribute.MirroredStrategy(devices)
     with strategy.scope():
-        single = _trace(checkpoint, precision)
+        single = _load(checkpoint, precision)
 
     @tf.function(reduce_retracing=True)
     def together(*inputs: Any) -> Any:
@@ -95,8 +95,10 @@ def load_openvino(checkpoint: Checkpoint, precision: str) -> Backend:
             "--backend openvino needs a package more: pip install --no-deps -r requirements-openvino.txt"
         ) from error
     tf = import_tensorflow()
-    function = tf.function(_trace(checkpoint, "float32"), input_signature=_signature(tf))
-    graph = function.get_concrete_function()
+    function = tf.function(_load(checkpoint, "float32"))
+    graph = function.get_concrete_function(
+        *(tf.TensorSpec([None, None], tf.int32, name) for name in ("token_ids", "segment_ids", "position_ids"))
+    )
     with contextlib.redirect_stdout(io.StringIO()):  # its report of the conversion
         converted = openvino.convert_model(graph)
     streams, hint = count_cores(), OPENVINO_PRECISIONS[precision]
@@ -116,20 +118,22 @@ def load_openvino(checkpoint: Checkpoint, precision: str) -> Backend:
         finally:
             requests.put(request)
 
-    return Backend(log_odds, streams, batch_tokens=2048, kept=graph)
+    return Backend(log_odds, streams, batch_tokens=2048, kept=function)
 
 
 BACKENDS: dict[str, Callable[[Checkpoint, str], Backend]] = {"tensorflow": load_tensorflow, "openvino": load_openvino}
 
 
-def _trace(checkpoint: Checkpoint, precision: str) -> Callable[..., Any]:
+def _load(
+    checkpoint: Checkpoint, precision: str, compiled: Callable[..., Callable[..., Any]] = lambda stage, *_: stage
+) -> Callable[..., Any]:
+    """Return the forward pass, stage by stage `compiled`: small graphs take little memory to optimise.
+
+    Without `compiled` it is for the caller to compile it as a whole.
+    """
     from nsp_bert.scoring_model import load_weights, make_log_odds
 
-    return make_log_odds(checkpoint, load_weights(checkpoint, precision))
-
-
-def _signature(tf: Any) -> list[Any]:
-    return [tf.TensorSpec([None, None], tf.int32, name) for name in ("token_ids", "segment_ids", "position_ids")]
+    return make_log_odds(checkpoint, load_weights(checkpoint, precision), compiled)
 
 
 def _spread(strategy: Any, parts: list[np.ndarray]) -> Any:

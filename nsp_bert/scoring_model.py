@@ -9,6 +9,7 @@ Importing this module imports TensorFlow.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,7 +101,7 @@ class Weights(NamedTuple):
 
 
 def load_weights(checkpoint: Checkpoint, precision: str) -> Weights:
-    """Return the checkpoint's weights as variables: float32 in normalisation, pooler and head, else in `precision`.
+    """Return the checkpoint's weights, cast once: float32 in normalisation, pooler and head, else in `precision`.
 
     Raises UserError when they cannot be read or do not fit the configuration.
     """
@@ -111,7 +112,7 @@ def load_weights(checkpoint: Checkpoint, precision: str) -> Weights:
             _variable(read[f"Embedding-{name}"][0], precision) for name in ("Token", "Segment", "Position")
         )
         kernel, bias = read["NSP-Proba"]
-        head = Dense(_variable(kernel[:, :1] - kernel[:, 1:]), _variable(bias[:1] - bias[1:]))
+        head = _dense([kernel[:, :1] - kernel[:, 1:], bias[:1] - bias[1:]], "float32")
         norm, pooler = _norm(read["Embedding-Norm"]), _dense(read["Pooler-Dense"], "float32")
         return Weights(tokens, segments, positions, norm, layers, pooler, head)
     except (tf.errors.OpError, ValueError, LookupError, RuntimeError) as error:
@@ -148,8 +149,13 @@ def _layer(read: dict[str, list[np.ndarray]], index: int, checkpoint: Checkpoint
 
 
 def _dense(arrays: list[np.ndarray], precision: str) -> Dense:
-    kernel, bias = arrays
-    return Dense(_variable(kernel, precision), _variable(bias, precision))
+    """Return a dense layer's weights; reduced ones are no variables but arrays, which become constants of the graph.
+
+    oneDNN packs a constant once and a variable in every call: in bfloat16 that is half of a product's time, in float32
+    nothing (benchmarks/README.md).
+    """
+    kernel, bias = (_variable(one, precision) for one in arrays)
+    return Dense(kernel, bias) if precision == "float32" else Dense(kernel.numpy(), bias.numpy())
 
 
 def _norm(arrays: list[np.ndarray]) -> Norm:
@@ -166,32 +172,57 @@ def _head_size(checkpoint: Checkpoint) -> int:
     return config["hidden_size"] // config["num_attention_heads"]
 
 
-def make_log_odds(checkpoint: Checkpoint, weights: Weights) -> Callable[[Any, Any, Any], Any]:
+def make_log_odds(
+    checkpoint: Checkpoint, weights: Weights, compiled: Callable[..., Callable[..., Any]]
+) -> Callable[[Any, Any, Any], Any]:
     """Return token_ids, segment_ids, position_ids int32 (B, T) -> log-odds float32 (B,); padding has token id 0.
 
-    Raises UserError for an activation that is not known.
+    `compiled` is called with each stage of the pass (embeddings, every layer, the answer) and the specifications of
+    its arguments, and returns what is run in its place. Raises UserError for an activation that is not known.
     """
     name = checkpoint.config["hidden_act"]
     if name not in ACTIVATIONS:
         raise UserError(
             f"{checkpoint.folder / 'bert_config.json'}: hidden_act {name!r} is not known, only {', '.join(ACTIVATIONS)}"
         )
-    activation, heads = ACTIVATIONS[name], checkpoint.config["num_attention_heads"]
+    settings = {"activation": ACTIVATIONS[name], "heads": checkpoint.config["num_attention_heads"]}
+    width, dtype = weights.tokens.shape[1], weights.tokens.dtype
+    ids, states = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, width], dtype)
+    bias_spec = tf.TensorSpec([None, 1, 1, None], dtype)
+    embedded, answered = compiled(partial(embed, weights), ids, ids, ids), compiled(partial(answer, weights), states)
+    layers = [
+        compiled(partial(run_layer, layer, for_cls=layer is weights.layers[-1], **settings), states, bias_spec)
+        for layer in weights.layers
+    ]
 
     def log_odds(token_ids: Any, segment_ids: Any, position_ids: Any) -> Any:
-        rows, width = tf.shape(token_ids)[0], weights.tokens.shape[1]
-        x = tf.gather(weights.tokens, token_ids) + tf.gather(weights.segments, segment_ids)
-        x = weights.norm(tf.reshape(x + tf.gather(weights.positions, position_ids), [-1, width]))
-        bias = tf.cast(tf.where(token_ids > 0, 0.0, MASKED), x.dtype)[:, None, None, :]
-        for layer in weights.layers:
-            asking = x if layer is not weights.layers[-1] else tf.reshape(x, [rows, -1, width])[:, 0]
-            mixed = layer.output(attend(layer.query(asking), layer.key(x), layer.value(x), bias, rows, heads))
-            y = layer.attention_norm(asking + mixed)
-            x = layer.norm(y + layer.down(activation(layer.up(y))))
-        pooled = tf.tanh(weights.pooler(tf.cast(x, tf.float32)))
-        return weights.head(pooled)[:, 0]
+        x, bias = embedded(token_ids, segment_ids, position_ids)
+        for layer in layers:
+            x = layer(x, bias)
+        return answered(x)
 
     return log_odds
+
+
+def embed(weights: Weights, token_ids: Any, segment_ids: Any, position_ids: Any) -> tuple[Any, Any]:
+    """Return the embeddings (B * T, width), and what is added to the attention scores (B, 1, 1, T)."""
+    x = tf.gather(weights.tokens, token_ids) + tf.gather(weights.segments, segment_ids)
+    x = tf.reshape(x + tf.gather(weights.positions, position_ids), [-1, weights.tokens.shape[1]])
+    return weights.norm(x), tf.cast(tf.where(token_ids > 0, 0.0, MASKED), x.dtype)[:, None, None, :]
+
+
+def run_layer(layer: Layer, x: Any, bias: Any, *, activation: Callable[[Any], Any], heads: int, for_cls: bool) -> Any:
+    """Return what a layer makes of x (B * T, width): as many rows, or with `for_cls` the [CLS] positions (B, width)."""
+    rows = tf.shape(bias)[0]
+    asking = tf.reshape(x, [rows, -1, x.shape[-1]])[:, 0] if for_cls else x
+    mixed = layer.output(attend(layer.query(asking), layer.key(x), layer.value(x), bias, rows, heads))
+    y = layer.attention_norm(asking + mixed)
+    return layer.norm(y + layer.down(activation(layer.up(y))))
+
+
+def answer(weights: Weights, x: Any) -> Any:
+    """Return the log-odds float32 (B,) of the last layer's [CLS] positions (B, width)."""
+    return weights.head(tf.tanh(weights.pooler(tf.cast(x, tf.float32))))[:, 0]
 
 
 def attend(queries: Any, keys: Any, values: Any, bias: Any, rows: Any, heads: int) -> Any:
