@@ -21,7 +21,7 @@ machine, measured in every round, the best counting. In a model with L layers of
 tokens takes L T (8 H² + 4 H I) flops in the dense layers, 4 L T² H in the attention and 2 H² in the pooler. That our
 last layer computes the first position alone is not subtracted: shares say what the same work takes.
 
-12 x 768 in all seven engines takes about 8 GB of memory. Let nothing else run meanwhile.
+All engines stay in memory until the end. Let nothing else run meanwhile: the load is printed first.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from nsp_bert.checkpoint import Checkpoint, open_checkpoint
 from nsp_bert.checkpoint_files import read_tensors
 from nsp_bert.cli import positive, run_main
 from nsp_bert.errors import UserError
-from nsp_bert.results import prepare_output, write_text
+from nsp_bert.results import prepare_output, versions, write_text
 from nsp_bert.scorer import EncodedPair
 from nsp_bert.session import choose_data
 from utils import encode_label_pairs, load_examples, make_pair_encoder
@@ -235,6 +235,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "flops": work,
         "peak_flops_per_second": peaks,
         "machine": facts,
+        "versions": versions(),
         "settings": {name: str(value) for name, value in vars(options).items()},
         "engines": engines,
         "skipped": skipped,

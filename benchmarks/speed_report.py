@@ -70,12 +70,17 @@ def machine() -> dict[str, Any]:
     }
 
 
+def wide_console() -> Console:
+    """Return a console with room for a wide table where standard output is no terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH)
+
+
 def print_table(report: dict[str, Any]) -> None:
     """Print a row per engine, those that were skipped with the reason."""
     headers = ["engine", "threads", "pairs/s", "low–high", "tokens/s", *(f"x {name}" for name in BASELINES)]
     headers += ["of peak", "MiB", "first s", "equal", "max diff"]
-    console = Console()
-    console = console if console.is_terminal else Console(width=WIDTH)
+    console = wide_console()
     table = Table(header_style="bold", box=SIMPLE, padding=(0, 1, 0, 0))
     for place, header in enumerate(headers):
         table.add_column(header, justify="right" if place else "left", no_wrap=bool(place != 1))
