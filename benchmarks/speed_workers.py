@@ -211,7 +211,7 @@ def peak_mib() -> float:
 
 def versions() -> dict[str, str]:
     """Return the versions of what is installed here and counts."""
-    installed = {found.metadata["Name"].lower(): found.version for found in metadata.distributions()}
+    installed = {found.metadata["Name"].lower().replace("_", "-"): found.version for found in metadata.distributions()}
     return {name: installed[name] for name in PACKAGES if name in installed}
 
 
