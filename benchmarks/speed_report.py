@@ -1,0 +1,107 @@
+"""What speed.py says of its measurements: figures per engine, the machine, the table."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+BASELINES = ("naive", "hf-float32", "hf-bfloat16")
+REFERENCE = "tensorflow-float32"
+FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_tile")
+WIDTH = 150  # columns of the table where nobody looks
+
+
+def summarise(
+    facts: dict[str, Any], answers: list[dict[str, Any]], pairs: int, tokens: int, work: float, peak: float
+) -> dict[str, Any]:
+    """Return what an engine's answers say, the first being the warm-up's, `facts` those from when it had loaded.
+
+    `work` is the flops of all pairs, `peak` flops a second of the machine.
+    """
+    warm_up, *rounds = answers
+    seconds = [one["seconds"] for one in rounds]
+    median = float(np.median(seconds))
+    return {
+        "seconds": seconds,
+        "warm_up_seconds": warm_up["seconds"],
+        "pairs_per_second": pairs / median,
+        "lowest_highest": [pairs / max(seconds), pairs / min(seconds)],
+        "tokens_per_second": tokens / median,
+        "share_of_peak": work / median / peak,
+        "peak_rss_mib": rounds[-1]["peak_rss_mib"],
+        "load_seconds": facts["load_seconds"],
+        "first_score_seconds": warm_up["first_score_seconds"],
+        "threads": facts["threads"],
+        "versions": facts["versions"],
+    }
+
+
+def compare(engines: dict[str, dict[str, Any]], arrays: dict[str, dict[str, np.ndarray]]) -> None:
+    """Add to each engine how many times as fast as the baselines it is, and how near to the reference its scores."""
+    for name, found in engines.items():
+        there = [other for other in BASELINES if other in engines]
+        found["times"] = {other: found["pairs_per_second"] / engines[other]["pairs_per_second"] for other in there}
+        if REFERENCE in engines:
+            own, exact = arrays[name], arrays[REFERENCE]
+            found["agreement"] = float((own["predictions"] == exact["predictions"]).mean())
+            found["largest_difference"] = float(np.abs(own["log_odds"] - exact["log_odds"]).max())
+            found["log_odds_deviation"] = float(own["log_odds"].std())
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures depend on besides the code."""
+    path = Path("/proc/cpuinfo")
+    lines = [line.partition(":") for line in (path.read_text() if path.is_file() else "").splitlines()]
+    facts = {key.strip(): value.strip() for key, _, value in lines}
+    flags = facts.get("flags", "").split()
+    return {
+        "system": platform.platform(),
+        "cpu": facts.get("model name", platform.processor()),
+        "cores": os.cpu_count(),
+        "flags": [flag for flag in FLAGS if flag in flags],
+        "load_average": os.getloadavg()[0],
+    }
+
+
+def wide_console() -> Console:
+    """Return a console with room for a wide table where standard output is no terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH)
+
+
+def print_table(report: dict[str, Any]) -> None:
+    """Print a row per engine, those that were skipped with the reason."""
+    headers = ["engine", "threads", "pairs/s", "low–high", "tokens/s", *(f"x {name}" for name in BASELINES)]
+    headers += ["of peak", "MiB", "first s", "equal", "max diff"]
+    console = wide_console()
+    table = Table(header_style="bold", box=SIMPLE, padding=(0, 1, 0, 0))
+    for place, header in enumerate(headers):
+        table.add_column(header, justify="right" if place else "left", no_wrap=bool(place != 1))
+    for name, found in report["engines"].items():
+        table.add_row(*cells(name, found))
+    console.print(table)
+    lines = [f"{name}: skipped, {reason}" for name, reason in report["skipped"].items()]
+    peaks = ", ".join(f"{name} {1e-9 * peak:.0f}" for name, peak in report["peak_flops_per_second"].items())
+    lines.append(f"peak in GFLOP/s: {peaks}; a token takes {1e-6 * report['flops'] / report['tokens']:.1f} MFLOP")
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def cells(name: str, found: dict[str, Any]) -> list[str]:
+    """Return an engine's row of the table."""
+    low, high = found["lowest_highest"]
+    texts = [name, found["threads"], f"{found['pairs_per_second']:.1f}", f"{low:.1f}–{high:.1f}"]
+    texts.append(f"{found['tokens_per_second']:.0f}")
+    texts += [f"{found['times'][other]:.2f}" if other in found["times"] else "" for other in BASELINES]
+    texts += [f"{100 * found['share_of_peak']:.0f} %", f"{found['peak_rss_mib']:.0f}"]
+    texts.append(f"{found['first_score_seconds']:.1f}")
+    if "agreement" in found:
+        texts += [f"{100 * found['agreement']:.1f} %", f"{found['largest_difference']:.1e}"]
+    return texts
