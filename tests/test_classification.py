@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -179,3 +180,11 @@ def test_help_names_the_paper_s_numbers(capfd: pytest.CaptureFixture[str]) -> No
         main(["--help"])
     shown = capfd.readouterr().out
     assert all(number in shown for number in ("86.89", "51.00", "47.59", "41.62"))
+
+
+def test_verbose_says_what_took_the_time(checkpoint_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--model", str(checkpoint_dir), "--dataset", "eprstmt", "--limit", "4", "--verbose"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("first scores after"))
+    stages = re.findall(r"([a-z-]+(?: [a-z]+)*) ([\d.]+) s \((\d+) %\)", line)
+    assert [name for name, _, _ in stages][:4] == ["start-up", "loading", "waiting for pairs", "first batch"]
+    assert 95 <= sum(int(share) for _, _, share in stages) <= 105
