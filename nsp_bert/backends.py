@@ -10,6 +10,7 @@ import contextlib
 import io
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
@@ -54,7 +55,15 @@ def load_tensorflow(checkpoint: Checkpoint, precision: str) -> Backend:
     gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
     if len(gpus) > 1:
         return replicate(checkpoint, precision, gpus)
-    staged = _load(checkpoint, precision, lambda stage, *signature: tf.function(stage, input_signature=signature))
+    stages: list[Any] = []
+
+    def compiled(stage: Callable[..., Any], *signature: Any) -> Any:
+        stages.append(tf.function(stage, input_signature=signature))
+        return stages[-1]
+
+    staged = _load(checkpoint, precision, compiled)
+    with ThreadPoolExecutor(count_cores()) as threads:  # else each would be optimised when the first batch reaches it
+        list(threads.map(_run_on_zeros, stages))
 
     def log_odds(*inputs: np.ndarray) -> np.ndarray:
         return staged(*(tf.constant(one) for one in inputs)).numpy()
@@ -141,6 +150,11 @@ def _spread(strategy: Any, parts: list[np.ndarray]) -> Any:
     return strategy.experimental_distribute_values_from_function(
         lambda context: tf.constant(parts[context.replica_id_in_sync_group])
     )
+
+
+def _run_on_zeros(stage: Any) -> None:
+    tf = import_tensorflow()
+    stage(*(tf.zeros([size or 1 for size in spec.shape], spec.dtype) for spec in stage.input_signature))
 
 
 def _one_core_a_batch(tf: Any) -> int:
