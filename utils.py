@@ -19,7 +19,7 @@ from nsp_bert.scorer import EncodedPair
 from nsp_bert.tokenization import PairEncoder, Part, load_tokenizer, make_pair_encoder  # noqa: F401
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there are as many as rows
 class Example:
     """One row of a split: `index` counts from 0 in file order; `label` is a label value as text, or None.
 

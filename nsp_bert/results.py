@@ -24,7 +24,7 @@ PACKAGES = ("tensorflow", "tf-keras", "bert4keras", "numpy", "jieba")
 FIGURES = 6  # decimals of a log-odds in files: below float32's own error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there are as many as rows
 class Answer:
     """One finished example: its place in the file from 0, its own id and label, the prediction, the log-odds float32.
 
