@@ -27,6 +27,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "golden")]
 
+from nsp_bert.errors import first_line  # noqa: E402
+
 NAIVE_BATCH = 32  # rows, in file order
 MATMUL_REPEATS = 5
 PACKAGES = ("tensorflow", "tf-keras", "bert4keras", "openvino", "torch", "transformers", "numpy")
@@ -233,8 +235,7 @@ def main() -> None:
     try:
         engine = ENGINES[name](json.loads(path.read_text(encoding="utf-8")), first)
     except Exception as error:  # whatever it is, the other engines run
-        reason = str(error).strip().splitlines()
-        return say(error=reason[0] if reason else type(error).__name__)
+        return say(error=first_line(error))
     say(load_seconds=time.monotonic() - started, threads=engine.threads, versions=versions())
     for _ in sys.stdin:
         began = time.perf_counter()

@@ -18,9 +18,9 @@ def candidates_contrast(log_odds: Iterable[np.ndarray]) -> np.ndarray:
     return np.array([int(np.argmax(row)) for row in log_odds], np.int64)
 
 
-def split_by_candidates(candidates: list[list[str]], log_odds: np.ndarray) -> list[np.ndarray]:
-    """Return the log-odds of each example's candidates, from float32 (pairs,) that hold them in turn."""
-    return np.split(log_odds, np.cumsum([len(names) for names in candidates])[:-1])
+def split_by_sizes(sizes: Iterable[int], log_odds: np.ndarray) -> list[np.ndarray]:
+    """Return the log-odds of each example, which has so many of them, from float32 (pairs,) that hold them in turn."""
+    return np.split(log_odds, np.cumsum(list(sizes))[:-1])
 
 
 def answer_by_candidates(
@@ -34,7 +34,7 @@ def answer_by_candidates(
     `candidates` holds the label values that each example is offered; `log_odds` float32 (pairs,) their scores in turn;
     `more` what else the result file says of each example.
     """
-    rows = split_by_candidates(candidates, log_odds)
+    rows = split_by_sizes(map(len, candidates), log_odds)
     notes: list[dict[str, Any]] = more or [{}] * len(examples)
     return [
         make_answer(example, names[best], row, note)

@@ -22,6 +22,7 @@ from nsp_bert.environment import import_tensorflow
 from nsp_bert.errors import UserError
 
 PRECISIONS = ("float32", "bfloat16", "float16")
+CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 32768  # of one core, of one GPU
 OPENVINO_PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
@@ -68,7 +69,7 @@ def load_tensorflow(checkpoint: Checkpoint, precision: str) -> Backend:
     def log_odds(*inputs: np.ndarray) -> np.ndarray:
         return staged(*(tf.constant(one) for one in inputs)).numpy()
 
-    return Backend(log_odds, streams=2, batch_tokens=32768) if gpus else Backend(log_odds, streams, batch_tokens=2048)
+    return Backend(log_odds, 2, GPU_BATCH_TOKENS) if gpus else Backend(log_odds, streams, CPU_BATCH_TOKENS)
 
 
 def replicate(checkpoint: Checkpoint, precision: str, devices: list[str]) -> Backend:
@@ -89,7 +90,7 @@ def replicate(checkpoint: Checkpoint, precision: str, devices: list[str]) -> Bac
         found = together(*(_spread(strategy, part) for part in parts))
         return np.concatenate([one.numpy() for one in strategy.experimental_local_results(found)])[:rows]
 
-    return Backend(log_odds, streams=1, batch_tokens=32768 * len(devices))
+    return Backend(log_odds, streams=1, batch_tokens=GPU_BATCH_TOKENS * len(devices))
 
 
 def load_openvino(checkpoint: Checkpoint, precision: str) -> Backend:
@@ -127,7 +128,7 @@ def load_openvino(checkpoint: Checkpoint, precision: str) -> Backend:
         finally:
             requests.put(request)
 
-    return Backend(log_odds, streams, batch_tokens=2048, kept=function)
+    return Backend(log_odds, streams, CPU_BATCH_TOKENS, kept=function)
 
 
 BACKENDS: dict[str, Callable[[Checkpoint, str], Backend]] = {"tensorflow": load_tensorflow, "openvino": load_openvino}

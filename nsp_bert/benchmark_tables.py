@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from nsp_bert.calibration import METHODS, result_key
 from nsp_bert.cards import load_card
 from nsp_bert.published import PUBLISHED_SPLITS, published_table
 from nsp_bert.tables import Summary, percent, table_rows
@@ -119,14 +120,13 @@ def _batch_cells(summary: Summary, order: str, columns: list[str]) -> list[str]:
 
 def calibration_table(summaries: list[Summary]) -> Table:
     """Return the accuracy beside those of the calibrated log-odds, with what each gains; the datasets' own prompts."""
-    methods = ("content_free", "ensemble")
     rows = [
         [load_card(one["dataset"]).title, label(one), percent(one["metrics"]["accuracy"])]
-        + [cell for method in methods for cell in _gain_cells(one["calibration"].get(method))]
+        + [cell for method in METHODS for cell in _gain_cells(one["calibration"].get(result_key(method)))]
         for one in summaries
         if one["split"] == TEST and one["metrics"] and one.get("calibration") and is_default(one)
     ]
-    columns = [column for method in ("content-free", "ensemble") for column in (method, f"{method} gain")]
+    columns = [column for method in METHODS for column in (method, f"{method} gain")]
     note = "Percent on test_public, gains in points. The accuracy of the other tables is the uncalibrated one."
     return Table("calibration", "Calibration", note, ["dataset", "model", "accuracy", *columns], rows)
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from nsp_bert.metrics import Accuracy, mcnemar
+from nsp_bert.answer_mapping import split_by_sizes
+from nsp_bert.metrics import mcnemar
 from nsp_bert.prompting import Prompting
-from nsp_bert.results import Answer, Run, rounded
+from nsp_bert.results import Answer, Run, accuracy_of, rounded
 from nsp_bert.scorer import EncodedPair, Scores
 
 CONTENT_FREE, ENSEMBLE = "content-free", "ensemble"
@@ -64,7 +65,7 @@ def score_more(score: Score, title: str, pairs: Iterable[EncodedPair], total: in
 
 def add_method(run: Run, name: str, predictions: list[str], facts: dict[str, Any]) -> Run:
     """Return a run with a method's predictions, one an answer, and with `facts` of the method in its result file."""
-    key = name.replace("-", "_")
+    key = result_key(name)
     answers = [
         replace(answer, more=answer.more | {f"prediction_{key}": prediction})
         for answer, prediction in zip(run.answers, predictions, strict=True)
@@ -72,11 +73,18 @@ def add_method(run: Run, name: str, predictions: list[str], facts: dict[str, Any
     compared = compare(run.answers, predictions)
     found = run.details.get("calibration", {}) | {key: compared | facts}
     run = replace(run, answers=answers, details=run.details | {"calibration": found})
-    if not compared:
+    accuracy = accuracy_of(
+        [replace(answer, prediction=prediction) for answer, prediction in zip(answers, predictions, strict=True)]
+    )
+    if not accuracy:
         return run
-    right = sum(answer.label == prediction for answer, prediction in zip(answers, predictions, strict=True))
-    extra = run.extra | {f"accuracy_{key}": Accuracy(len(answers), right)}
+    extra = run.extra | {f"accuracy_{key}": accuracy}
     return replace(run, extra=extra, notes=(*run.notes, note(name, compared)))
+
+
+def result_key(name: str) -> str:
+    """Return how a method is spelled in result files."""
+    return name.replace("-", "_")
 
 
 def compare(answers: list[Answer], predictions: list[str]) -> dict[str, Any]:
@@ -113,7 +121,7 @@ def content_free(card: Any, score: Score, scored: Scored) -> tuple[Scores, dict[
     neutral = [[with_text(content, text) for text in texts] for content in scored.contents]
     sizes = {one: size for group, size in zip(neutral, scored.sizes, strict=True) for one in group}
     scores = score(scored.prompting.pairs(list(sizes)), sum(sizes.values()))
-    rows = np.split(scores.values, np.cumsum(list(sizes.values()))[:-1])
+    rows = split_by_sizes(sizes.values(), scores.values)
     found = dict(zip(sizes, rows, strict=True))
     prior = np.concatenate([np.mean([found[one] for one in group], axis=0) for group in neutral])
     facts = {"texts": list(texts)} | label_prior(card, scored.sizes, prior)

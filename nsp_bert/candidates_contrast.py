@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nsp_bert.answer_mapping import answer_by_candidates, candidates_contrast, split_by_candidates
+from nsp_bert.answer_mapping import answer_by_candidates, candidates_contrast, split_by_sizes
 from nsp_bert.calibration import Scored, calibrate
 from nsp_bert.prompting import Prompting
 from nsp_bert.results import Run
@@ -37,7 +37,7 @@ def contrast_candidates(
     session = session.settled(
         lambda count: prompting.pairs(contents[:count]),
         sizes,
-        lambda log_odds, count: candidates_contrast(split_by_candidates(candidates[:count], log_odds)),
+        lambda log_odds, count: candidates_contrast(split_by_sizes(sizes[:count], log_odds)),
     )
     session.announce(card, size, sum(sizes), prompting.settings)
     scores = session.score(prompting.pairs(contents), sum(sizes))
@@ -45,7 +45,7 @@ def contrast_candidates(
     run = session.result(card, answers, scores, settings=prompting.settings, **result)
 
     def predict(log_odds: np.ndarray) -> tuple[list[str], dict[str, Any]]:
-        best = candidates_contrast(split_by_candidates(candidates, log_odds))
+        best = candidates_contrast(split_by_sizes(sizes, log_odds))
         return [names[place] for names, place in zip(candidates, best, strict=True)], {}
 
     scored = Scored(contents, sizes, prompting, scores.values)

@@ -135,7 +135,7 @@ def _read_layers(checkpoint: Checkpoint) -> dict[str, list[np.ndarray]]:
 def _layer(read: dict[str, list[np.ndarray]], index: int, checkpoint: Checkpoint, precision: str) -> Layer:
     attention, forward = f"Transformer-{index}-MultiHeadSelfAttention", f"Transformer-{index}-FeedForward"
     query, key, value, output = (read[attention][place : place + 2] for place in range(0, 8, 2))
-    scale = float(_head_size(checkpoint)) ** -0.5
+    scale = (checkpoint.config["hidden_size"] // checkpoint.config["num_attention_heads"]) ** -0.5
     return Layer(
         _dense([part * scale for part in query], precision),
         _dense(key, precision),
@@ -165,11 +165,6 @@ def _norm(arrays: list[np.ndarray]) -> Norm:
 
 def _variable(array: np.ndarray, precision: str = "float32") -> Any:
     return tf.Variable(tf.cast(array, precision), trainable=False)
-
-
-def _head_size(checkpoint: Checkpoint) -> int:
-    config = checkpoint.config
-    return config["hidden_size"] // config["num_attention_heads"]
 
 
 def make_log_odds(
