@@ -24,7 +24,7 @@ from nsp_bert.checkpoint import Checkpoint
 from nsp_bert.errors import UserError
 
 WINDOW_PAIRS = 8192  # sorted by length together; bounds the memory that encoded pairs take
-LENGTH_STEP = 4  # batches are padded to a multiple: few distinct shapes
+LENGTH_STEP = 2  # batches are padded to a multiple: few distinct shapes, and little padding
 REMEMBERED = 1 << 20  # slots of the memory for pairs that came before: 24 MiB
 Item = TypeVar("Item")
 

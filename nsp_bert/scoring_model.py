@@ -8,7 +8,7 @@ Importing this module imports TensorFlow.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,7 +23,8 @@ tf: Any = import_tensorflow()
 from bert4keras.models import BERT  # noqa: E402
 
 EPSILON = 1e-12  # of the layer normalisation, as in the original code
-MASKED = -1e4  # added to the score of a padded key: its softmax weight is exactly 0 in every precision
+MASKED = 1e4  # subtracted from the score of a padded key: its softmax weight is exactly 0 in every precision
+KERNEL_SIZE = 768 * 768  # entries; a feed-forward kernel is cut into pieces that stay in a core's cache
 SQRT_2 = 2**0.5
 
 
@@ -76,15 +77,17 @@ class Norm(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """One Transformer layer; the queries are scaled already."""
+    """One Transformer layer; the queries are scaled already.
+
+    `forward` holds the feed-forward's inner columns in pieces, each with its way up to them and back down to the width.
+    """
 
     query: Dense
     key: Dense
     value: Dense
     output: Dense
     attention_norm: Norm
-    up: Dense
-    down: Dense
+    forward: list[tuple[Dense, Dense]]
     norm: Norm
 
 
@@ -142,13 +145,22 @@ def _layer(read: dict[str, list[np.ndarray]], index: int, checkpoint: Checkpoint
         _dense(value, precision),
         _dense(output, precision),
         _norm(read[f"{attention}-Norm"]),
-        _dense(read[forward][:2], precision),
-        _dense(read[forward][2:], precision),
+        _forward(read[forward], precision),
         _norm(read[f"{forward}-Norm"]),
     )
 
 
-def _dense(arrays: list[np.ndarray], precision: str) -> Dense:
+def _forward(arrays: list[np.ndarray], precision: str) -> list[tuple[Dense, Dense]]:
+    """Return the feed-forward's pieces: as few equal ones as keep every kernel within KERNEL_SIZE."""
+    up, up_bias, down, down_bias = arrays
+    columns = len(up_bias)
+    count = next(n for n in range(1, columns + 1) if columns % n == 0 and up.size <= n * KERNEL_SIZE or n == columns)
+    first_alone = [down_bias, *[np.zeros_like(down_bias)] * (count - 1)]
+    parts = zip(np.split(up, count, 1), np.split(up_bias, count), np.split(down, count), first_alone, strict=True)
+    return [(_dense(part[:2], precision), _dense(part[2:], precision)) for part in parts]
+
+
+def _dense(arrays: Sequence[np.ndarray], precision: str) -> Dense:
     """Return a dense layer's weights; reduced ones are no variables but arrays, which become constants of the graph.
 
     oneDNN packs a constant once and a variable in every call: in bfloat16 that is half of a product's time, in float32
@@ -183,36 +195,38 @@ def make_log_odds(
     settings = {"activation": ACTIVATIONS[name], "heads": checkpoint.config["num_attention_heads"]}
     width, dtype = weights.tokens.shape[1], weights.tokens.dtype
     ids, states = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, width], dtype)
-    bias_spec = tf.TensorSpec([None, 1, 1, None], dtype)
+    mask_spec = tf.TensorSpec([None, 1, 1, None], dtype)
     embedded, answered = compiled(partial(embed, weights), ids, ids, ids), compiled(partial(answer, weights), states)
     layers = [
-        compiled(partial(run_layer, layer, for_cls=layer is weights.layers[-1], **settings), states, bias_spec)
+        compiled(partial(run_layer, layer, for_cls=layer is weights.layers[-1], **settings), states, mask_spec)
         for layer in weights.layers
     ]
 
     def log_odds(token_ids: Any, segment_ids: Any, position_ids: Any) -> Any:
-        x, bias = embedded(token_ids, segment_ids, position_ids)
+        x, mask = embedded(token_ids, segment_ids, position_ids)
         for layer in layers:
-            x = layer(x, bias)
+            x = layer(x, mask)
         return answered(x)
 
     return log_odds
 
 
 def embed(weights: Weights, token_ids: Any, segment_ids: Any, position_ids: Any) -> tuple[Any, Any]:
-    """Return the embeddings (B * T, width), and what is added to the attention scores (B, 1, 1, T)."""
+    """Return the embeddings (B * T, width), and what is subtracted from the attention scores (B, 1, 1, T)."""
     x = tf.gather(weights.tokens, token_ids) + tf.gather(weights.segments, segment_ids)
     x = tf.reshape(x + tf.gather(weights.positions, position_ids), [-1, weights.tokens.shape[1]])
     return weights.norm(x), tf.cast(tf.where(token_ids > 0, 0.0, MASKED), x.dtype)[:, None, None, :]
 
 
-def run_layer(layer: Layer, x: Any, bias: Any, *, activation: Callable[[Any], Any], heads: int, for_cls: bool) -> Any:
+def run_layer(layer: Layer, x: Any, mask: Any, *, activation: Callable[[Any], Any], heads: int, for_cls: bool) -> Any:
     """Return what a layer makes of x (B * T, width): as many rows, or with `for_cls` the [CLS] positions (B, width)."""
-    rows = tf.shape(bias)[0]
+    rows = tf.shape(mask)[0]
     asking = tf.reshape(x, [rows, -1, x.shape[-1]])[:, 0] if for_cls else x
-    mixed = layer.output(attend(layer.query(asking), layer.key(x), layer.value(x), bias, rows, heads))
-    y = layer.attention_norm(asking + mixed)
-    return layer.norm(y + layer.down(activation(layer.up(y))))
+    mixed = layer.output(attend(layer.query(asking), layer.key(x), layer.value(x), mask, rows, heads))
+    x = y = layer.attention_norm(asking + mixed)
+    for up, down in layer.forward:
+        y += down(activation(up(x)))
+    return layer.norm(y)
 
 
 def answer(weights: Weights, x: Any) -> Any:
@@ -220,14 +234,15 @@ def answer(weights: Weights, x: Any) -> Any:
     return weights.head(tf.tanh(weights.pooler(tf.cast(x, tf.float32))))[:, 0]
 
 
-def attend(queries: Any, keys: Any, values: Any, bias: Any, rows: Any, heads: int) -> Any:
+def attend(queries: Any, keys: Any, values: Any, mask: Any, rows: Any, heads: int) -> Any:
     """Return the mixed values (rows * Q, width) of scaled queries (rows * Q, width), keys and values (rows * T, width).
 
-    `bias` (rows, 1, 1, T) is added to the scores.
+    `mask` (rows, 1, 1, T) is subtracted from the scores: were it added, OpenVINO would know the pattern and transpose
+    the keys the slow way.
     """
     width = values.shape[-1]
     query, key, value = (
         tf.transpose(tf.reshape(x, [rows, -1, heads, width // heads]), [0, 2, 1, 3]) for x in (queries, keys, values)
     )
-    shares = tf.nn.softmax(tf.matmul(query, key, transpose_b=True) + bias)
+    shares = tf.nn.softmax(tf.matmul(query, key, transpose_b=True) - mask)
     return tf.reshape(tf.transpose(tf.matmul(shares, value), [0, 2, 1, 3]), [-1, width])

@@ -18,6 +18,8 @@ from nsp_bert.scorer import EncodedPair, Scorer
 
 tf: Any = import_tensorflow()
 
+from nsp_bert.scoring_model import load_weights  # noqa: E402
+
 
 def pairs(count: int, seed: int, longest: int = 100) -> list[EncodedPair]:
     rng = np.random.default_rng(seed)
@@ -51,6 +53,17 @@ def test_log_odds_equal_bert4keras(tmp_path: Path, layers: int, hidden: int) -> 
     ours = Scorer(open_checkpoint(str(folder))).score(some, len(some)).values
     np.testing.assert_allclose(ours, by_bert4keras(folder, some), atol=1e-4)
     assert np.ptp(ours) > 0.5
+
+
+def test_a_feed_forward_in_pieces_gives_the_same(checkpoint_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint, some = open_checkpoint(str(checkpoint_dir)), pairs(8, 4)
+    whole = Scorer(checkpoint).score(some, len(some)).values
+    inside, width = checkpoint.config["intermediate_size"], checkpoint.config["hidden_size"]
+    monkeypatch.setattr("nsp_bert.scoring_model.KERNEL_SIZE", inside * width // 3)
+    pieces = load_weights(checkpoint, "float32").layers[0].forward
+    assert len(pieces) == 4  # three would not be equal
+    assert {up.kernel.shape.as_list()[1] for up, _ in pieces} == {inside // 4}
+    np.testing.assert_allclose(Scorer(checkpoint).score(some, len(some)).values, whole, atol=1e-5)
 
 
 @pytest.mark.parametrize("activation", ["gelu_new", "relu", "swish"])
