@@ -154,7 +154,7 @@ def _forward(arrays: list[np.ndarray], precision: str) -> list[tuple[Dense, Dens
     """Return the feed-forward's pieces: as few equal ones as keep every kernel within KERNEL_SIZE."""
     up, up_bias, down, down_bias = arrays
     columns = len(up_bias)
-    count = next(n for n in range(1, columns + 1) if columns % n == 0 and up.size <= n * KERNEL_SIZE or n == columns)
+    count = next(n for n in range(1, columns + 1) if columns % n == 0 and up.size <= n * KERNEL_SIZE)
     first_alone = [down_bias, *[np.zeros_like(down_bias)] * (count - 1)]
     parts = zip(np.split(up, count, 1), np.split(up_bias, count), np.split(down, count), first_alone, strict=True)
     return [(_dense(part[:2], precision), _dense(part[2:], precision)) for part in parts]
