@@ -24,7 +24,6 @@ from nsp_bert.checkpoint import Checkpoint
 from nsp_bert.errors import UserError
 
 WINDOW_PAIRS = 8192  # sorted by length together; bounds the memory that encoded pairs take
-LENGTH_STEP = 2  # batches are padded to a multiple: few distinct shapes, and little padding
 REMEMBERED = 1 << 20  # slots of the memory for pairs that came before: 24 MiB
 Item = TypeVar("Item")
 
@@ -174,17 +173,17 @@ class PairMemory:
 
     def __init__(self) -> None:
         self._digests = np.zeros((REMEMBERED, 2), np.uint64)
-        self._places = np.full(REMEMBERED, -1, np.int64)
+        self._numbers = np.zeros(REMEMBERED, np.int64)  # places + 1: zeros take no memory before they are written
 
     def originals(self, pairs: list[EncodedPair], start: int) -> np.ndarray:
         """Return for each of the pairs from place `start` on where it stood first, int64 (n,)."""
         digests = np.frombuffer(b"".join(map(_digest, pairs)), np.uint64).reshape(-1, 2)
         slots = (digests[:, 0] % np.uint64(REMEMBERED)).astype(np.int64)
-        known = (self._digests[slots] == digests).all(1) & (self._places[slots] >= 0)
+        known = (self._digests[slots] == digests).all(1) & (self._numbers[slots] > 0)
         _, first, group = np.unique(digests, axis=0, return_index=True, return_inverse=True)
-        places = np.where(known, self._places[slots], start + first[group.ravel()])
+        places = np.where(known, self._numbers[slots] - 1, start + first[group.ravel()])
         fresh = places == start + np.arange(len(pairs))
-        self._digests[slots[fresh]], self._places[slots[fresh]] = digests[fresh], places[fresh]
+        self._digests[slots[fresh]], self._numbers[slots[fresh]] = digests[fresh], places[fresh] + 1
         return places
 
 
@@ -221,9 +220,9 @@ def make_batches(
     order = np.argsort(-lengths, kind="stable")
     start = 0
     while start < len(order):
-        padded = -(-int(lengths[order[start]]) // LENGTH_STEP) * LENGTH_STEP
-        rows = order[start : start + max(batch_tokens // padded, 1)]
-        token_ids, segment_ids, position_ids = np.zeros((3, len(rows), padded), np.int32)
+        longest = int(lengths[order[start]])
+        rows = order[start : start + max(batch_tokens // longest, 1)]
+        token_ids, segment_ids, position_ids = np.zeros((3, len(rows), longest), np.int32)
         for place, row in enumerate(rows):
             pair, length = pairs[row], lengths[row]
             token_ids[place, :length] = pair.token_ids

@@ -220,10 +220,13 @@ def embed(weights: Weights, token_ids: Any, segment_ids: Any, position_ids: Any)
 
 def run_layer(layer: Layer, x: Any, mask: Any, *, activation: Callable[[Any], Any], heads: int, for_cls: bool) -> Any:
     """Return what a layer makes of x (B * T, width): as many rows, or with `for_cls` the [CLS] positions (B, width)."""
-    rows = tf.shape(mask)[0]
-    asking = tf.reshape(x, [rows, -1, x.shape[-1]])[:, 0] if for_cls else x
-    mixed = layer.output(attend(layer.query(asking), layer.key(x), layer.value(x), mask, rows, heads))
-    x = y = layer.attention_norm(asking + mixed)
+    rows, width = tf.shape(mask)[0], x.shape[-1]
+    if for_cls:
+        states = tf.reshape(x, [rows, -1, width])
+        x, mixed = states[:, 0], attend_from_cls(layer, states, mask, heads)
+    else:
+        mixed = attend(layer.query(x), layer.key(x), layer.value(x), mask, rows, heads)
+    x = y = layer.attention_norm(x + layer.output(mixed))
     for up, down in layer.forward:
         y += down(activation(up(x)))
     return layer.norm(y)
@@ -246,3 +249,17 @@ def attend(queries: Any, keys: Any, values: Any, mask: Any, rows: Any, heads: in
     )
     shares = tf.nn.softmax(tf.matmul(query, key, transpose_b=True) - mask)
     return tf.reshape(tf.transpose(tf.matmul(shares, value), [0, 2, 1, 3]), [-1, width])
+
+
+def attend_from_cls(layer: Layer, states: Any, mask: Any, heads: int) -> Any:
+    """Return what [CLS] mixes (B, width) of the states (B, T, width), by heads that go to the states and back.
+
+    One query per row meets the states themselves: its product with the keys' kernel takes their place, and the values'
+    kernel what it has mixed. The keys' bias adds the same to every score, which softmax does not see.
+    """
+    rows, width = tf.shape(states)[0], states.shape[-1]
+    query = tf.reshape(layer.query(states[:, 0]), [rows, heads, width // heads])
+    key, value = (tf.reshape(one.kernel, [width, heads, width // heads]) for one in (layer.key, layer.value))
+    scores = tf.matmul(tf.einsum("rhd,whd->rhw", query, key), states, transpose_b=True) - mask[:, 0]
+    mixed = tf.matmul(tf.nn.softmax(scores), states)
+    return tf.nn.bias_add(tf.reshape(tf.einsum("rhw,whd->rhd", mixed, value), [rows, width]), layer.value.bias)
