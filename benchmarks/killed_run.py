@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 from speed_report import machine
 
-from nsp_bert.backends import BACKENDS
+from nsp_bert.backends import BACKENDS, PRECISIONS
 from nsp_bert.cards import card_names, load_card
 from nsp_bert.checkpoint import DEFAULT_MODEL, open_checkpoint
 from nsp_bert.cli import positive, run_main
@@ -53,6 +53,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--dataset", choices=card_names("classification"), default="eprstmt", help="%(default)s")
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME_OR_DIR", help="%(default)s")
     parser.add_argument("--backend", choices=tuple(BACKENDS), default="tensorflow", help="%(default)s")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="%(default)s")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write everything measured as JSON")
     return parser.parse_args(arguments)
 
@@ -68,7 +69,8 @@ class Script:
         letters = characters(open_checkpoint(options.model).vocab_path)
         path = folder / "data" / self.card.path.format(split=self.card.split)
         write_split(path, self.card, random_texts(letters, self.rows, LENGTH))
-        chosen = ("--dataset", options.dataset, "--model", options.model, "--backend", options.backend)
+        names = ("dataset", "model", "backend", "precision")
+        chosen = [word for name in names for word in (f"--{name}", getattr(options, name))]
         self._command = [sys.executable, ROOT / "nsp_bert_classification.py", *chosen, "--data-dir", folder / "data"]
 
     def run(self, output: Path, *more: str, stop_at: float | None = None) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The forward pass from token ids to IsNext log-odds, as one function of plain TensorFlow operations.
 
 The weights come through bert4keras, the numbers equal those of its Keras model (tests/test_scoring_model.py). Written
-out, the pass does only what the score needs (the last layer's queries, output and feed-forward for [CLS] alone), casts
-the weights once, and leaves TensorFlow and OpenVINO patterns that they fuse (benchmarks/README.md has the figures).
+out, the pass does only what the score needs (the last layer for [CLS] alone, without keys and values), casts the
+weights once, and leaves TensorFlow and OpenVINO patterns that they fuse (benchmarks/README.md has the figures).
 Importing this module imports TensorFlow.
 """
 
