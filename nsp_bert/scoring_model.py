@@ -220,12 +220,11 @@ def embed(weights: Weights, token_ids: Any, segment_ids: Any, position_ids: Any)
 
 def run_layer(layer: Layer, x: Any, mask: Any, *, activation: Callable[[Any], Any], heads: int, for_cls: bool) -> Any:
     """Return what a layer makes of x (B * T, width): as many rows, or with `for_cls` the [CLS] positions (B, width)."""
-    rows, width = tf.shape(mask)[0], x.shape[-1]
     if for_cls:
-        states = tf.reshape(x, [rows, -1, width])
+        states = tf.reshape(x, [tf.shape(mask)[0], -1, x.shape[-1]])
         x, mixed = states[:, 0], attend_from_cls(layer, states, mask, heads)
     else:
-        mixed = attend(layer.query(x), layer.key(x), layer.value(x), mask, rows, heads)
+        mixed = attend(layer, x, mask, heads)
     x = y = layer.attention_norm(x + layer.output(mixed))
     for up, down in layer.forward:
         y += down(activation(up(x)))
@@ -237,15 +236,16 @@ def answer(weights: Weights, x: Any) -> Any:
     return weights.head(tf.tanh(weights.pooler(tf.cast(x, tf.float32))))[:, 0]
 
 
-def attend(queries: Any, keys: Any, values: Any, mask: Any, rows: Any, heads: int) -> Any:
-    """Return the mixed values (rows * Q, width) of scaled queries (rows * Q, width), keys and values (rows * T, width).
+def attend(layer: Layer, x: Any, mask: Any, heads: int) -> Any:
+    """Return the values that each of x (B * T, width) mixes, (B * T, width).
 
-    `mask` (rows, 1, 1, T) is subtracted from the scores: were it added, OpenVINO would know the pattern and transpose
-    the keys the slow way.
+    `mask` (B, 1, 1, T) is subtracted from the scores: were it added, OpenVINO would know the pattern and transpose the
+    keys the slow way.
     """
-    width = values.shape[-1]
+    rows, width = tf.shape(mask)[0], x.shape[-1]
     query, key, value = (
-        tf.transpose(tf.reshape(x, [rows, -1, heads, width // heads]), [0, 2, 1, 3]) for x in (queries, keys, values)
+        tf.transpose(tf.reshape(project(x), [rows, -1, heads, width // heads]), [0, 2, 1, 3])
+        for project in (layer.query, layer.key, layer.value)
     )
     shares = tf.nn.softmax(tf.matmul(query, key, transpose_b=True) - mask)
     return tf.reshape(tf.transpose(tf.matmul(shares, value), [0, 2, 1, 3]), [-1, width])
