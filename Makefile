@@ -7,7 +7,7 @@
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps
-LOCK := requirements.txt $(if $(GPU),requirements-gpu.txt) $(if $(OPENVINO),requirements-openvino.txt) $(if $(RAY),requirements-ray.txt)
+LOCK := requirements.txt $(if $(GPU),requirements/gpu.txt) $(if $(OPENVINO),requirements/openvino.txt) $(if $(RAY),requirements/ray.txt)
 
 .PHONY: run test check install lock clean
 
@@ -31,20 +31,23 @@ $(VENV)/installed: $(LOCK)
 	$(PIP) $(foreach file,$(LOCK),-r $(file))
 	@touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
-	$(PIP) -r requirements-dev.txt
+$(VENV)/installed-dev: $(VENV)/installed requirements/dev.txt
+	$(PIP) -r requirements/dev.txt
 	@touch $@
 
+COMPILE := uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate
+
 lock:  # needs uv; Python 3.10 to 3.13, every platform
-	uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate --override overrides.txt requirements.in -o requirements.lock
+	$(COMPILE) --override requirements/overrides.txt requirements/run.in -o requirements/run.lock
 	{ echo '# Complete lock. Install it with: pip install --no-deps -r requirements.txt'; \
 	  echo '# (A plain install stops: bert4keras asks for a Keras older than TensorFlow 2 allows. It does not need it.)'; \
-	  cat requirements.lock; } > requirements.txt
-	rm requirements.lock
-	uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate -c requirements.txt --no-emit-package openvino-telemetry requirements-dev.in -o requirements-dev.txt
-	for extra in openvino ray; do \
-	  echo $$extra | uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate -c requirements-dev.txt --no-emit-package openvino-telemetry - | grep -vxFf requirements.txt > requirements-$$extra.txt; done
-	uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate -c requirements.txt requirements-gpu.in | grep '^nvidia-' > requirements-gpu.txt
+	  cat requirements/run.lock; } > requirements.txt
+	rm requirements/run.lock
+	$(COMPILE) -c requirements.txt --no-emit-package openvino-telemetry requirements/dev.in -o requirements/dev.txt
+	for extra in openvino ray; do echo $$extra \
+	  | $(COMPILE) -c requirements.txt -c requirements/dev.txt --no-emit-package openvino-telemetry - \
+	  | grep -vxFf requirements.txt > requirements/$$extra.txt; done
+	$(COMPILE) -c requirements.txt requirements/gpu.in | grep '^nvidia-' > requirements/gpu.txt
 
 clean:
 	rm -rf $(VENV)

@@ -18,27 +18,28 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import nsp_bert_classification
 import nsp_bert_cloze_style
 import nsp_bert_coreference_resolution
 import nsp_bert_sentence_pair
-from nsp_bert.benchmark_tables import FEWCLUE, Table, all_tables
-from nsp_bert.calibration import ENSEMBLE, METHODS
-from nsp_bert.cards import load_card
-from nsp_bert.checkpoint import DEFAULT_MODEL
+from nsp_bert.cards import SAMPLES_CONTRAST, Card, load_card
+from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL
 from nsp_bert.cli import INTERRUPTED, add_scoring_options, positive, run_main
 from nsp_bert.errors import UserError
-from nsp_bert.precision import AUTO
-from nsp_bert.results import prepare_output, read_summaries, write_text
-from nsp_bert.tables import Summary, comma_separated, markdown
+from nsp_bert.files import write_text
+from nsp_bert.results.benchmark_tables import FEWCLUE, Table, all_tables
+from nsp_bert.results.runs import prepare_output, read_summaries
+from nsp_bert.results.summary import CALIBRATIONS, ENSEMBLE, NSP_BERT, Summary
+from nsp_bert.results.tables import comma_separated, markdown
+from nsp_bert.scoring.precision import AUTO
+from nsp_bert.session import Options, PromptOptions
 
-SCRIPTS: dict[str, Callable[[list[str] | None], int]] = {
-    "classification": nsp_bert_classification.main,
-    "sentence-pair": nsp_bert_sentence_pair.main,
-    "cloze": nsp_bert_cloze_style.main,
-    "coreference": nsp_bert_coreference_resolution.main,
+SCRIPTS: dict[str, Callable[[Options], int]] = {
+    "classification": nsp_bert_classification.run,
+    "sentence-pair": nsp_bert_sentence_pair.run,
+    "cloze": nsp_bert_cloze_style.run,
+    "coreference": nsp_bert_coreference_resolution.run,
 }
 DEFAULT, TEMPLATES, ALL = "default", "templates", "all"
 
@@ -59,9 +60,11 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         help="the dataset's own; also its other templates; every template, position, stage (default: default)",
     )
     parser.add_argument(
-        "--calibration", nargs="+", choices=tuple(METHODS), default=(), help="of each script, where it takes the method"
+        "--calibration", nargs="+", choices=CALIBRATIONS, default=(), help="of each script, where it takes the method"
     )
-    parser.add_argument("--data-dir", metavar="DIR", help="holds DATASET/SPLIT.json; default datasets/fewclue")
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="holds DATASET/SPLIT.json; default datasets/fewclue"
+    )
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows of each file")
     add_scoring_options(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="DIR/MODEL holds a model's results")
@@ -76,7 +79,8 @@ def main(arguments: list[str] | None) -> int:
     for model in options.models:
         for name in options.dataset:
             for split in options.splits:
-                status = SCRIPTS[load_card(name).task](script_arguments(options, model, name, split))
+                card = load_card(name)
+                status = SCRIPTS[card.task](script_options(options, card, model, split))
                 if status == INTERRUPTED:
                     return status
     tables = all_tables(collect(options))
@@ -90,24 +94,29 @@ def model_folder(options: argparse.Namespace, model: str) -> Path:
     return options.output / Path(model).name
 
 
-def script_arguments(options: argparse.Namespace, model: str, name: str, split: str) -> list[str]:
-    """Return the command line of a dataset's script."""
-    card = load_card(name)
-    arguments = ["--model", model, "--dataset", name, "--split", split, "--resume"]
-    for option in ("precision", "backend", "batch_tokens", "distributed", "workers"):
-        if value := getattr(options, option):
-            arguments += [f"--{option.replace('_', '-')}", str(value)]
-    arguments += ["--output", str(model_folder(options, model) / folder_name(options.prompts))]
-    arguments += ["--data-dir", options.data_dir] if options.data_dir else []
-    arguments += ["--limit", str(options.limit)] if options.limit else []
-    arguments += ["--batch-curve"] if card.task in ("sentence-pair", "coreference") else []
-    methods = [name for name in options.calibration if name != ENSEMBLE or hasattr(card, "templates")]
-    arguments += ["--calibration", *methods] if methods else []
-    if options.prompts == ALL or (options.prompts == TEMPLATES and card.task == "classification"):
-        arguments += ["--ablate"]
-    if options.prompts == TEMPLATES and card.task == "classification":
-        arguments += ["--prompt-position", card.position]
-    return arguments
+def script_options(options: argparse.Namespace, card: Card, model: str, split: str) -> Options:
+    """Return the options of a dataset's script."""
+    templates = options.prompts == TEMPLATES and card.task == "classification"
+    prompt = PromptOptions(
+        prompt_position=card.position if templates else None, ablate=templates or options.prompts == ALL
+    )
+    return Options(
+        model=model,
+        dataset=(card.name,),
+        data_dir=options.data_dir,
+        split=split,
+        limit=options.limit,
+        precision=options.precision,
+        backend=options.backend,
+        batch_tokens=options.batch_tokens,
+        distributed=options.distributed,
+        workers=options.workers,
+        output=model_folder(options, model) / folder_name(options.prompts),
+        resume=True,
+        calibration=tuple(name for name in options.calibration if name != ENSEMBLE or card.takes_templates),
+        batch_curve=card.mapping == SAMPLES_CONTRAST,
+        prompt=prompt,
+    )
 
 
 def folder_name(prompts: str) -> str:
@@ -126,21 +135,20 @@ def collect(options: argparse.Namespace) -> list[Summary]:
         for folder in sorted({path.parent for path in root.rglob("*.json")}):
             for name in options.dataset:
                 for split in options.splits:
-                    for one in read_summaries(folder, name, split):
+                    for one in read_summaries(folder, name, split, NSP_BERT, None):
                         if comparable(one, options):
-                            key = json.dumps([one["model"], name, split, one["settings"]])
-                            found[key] = max(found.get(key, one), one, key=lambda run: len(run.get("calibration", ())))
+                            key = json.dumps([one.model, name, split, one.settings])
+                            found[key] = max(found.get(key, one), one, key=lambda run: len(run.calibration or ()))
     return list(found.values())
 
 
-def comparable(summary: dict[str, Any], options: argparse.Namespace) -> bool:
+def comparable(summary: Summary, options: argparse.Namespace) -> bool:
     """Return whether a run is one of this benchmark's: complete, of the same rows, precision and backend."""
-    settings = summary["settings"]
     return (
-        summary["complete"]
-        and settings["limit"] == options.limit
-        and settings["backend"] == options.backend
-        and options.precision in (settings["precision"], AUTO)
+        summary.complete
+        and summary.limit == options.limit
+        and summary.settings["backend"] == options.backend
+        and options.precision in (summary.settings["precision"], AUTO)
     )
 
 

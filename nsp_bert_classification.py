@@ -19,122 +19,139 @@ Your own texts and labels:
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from nsp_bert.answer_mapping import answer_by_candidates
-from nsp_bert.candidates_contrast import contrast_candidates
-from nsp_bert.cards import ClassificationCard, Position, Template, parse_template
-from nsp_bert.checkpoint import open_checkpoint
-from nsp_bert.cli import INTERRUPTED, make_loader, make_parser, run_datasets, run_main
+from nsp_bert.cards import ClassificationCard, Position, parse_template
+from nsp_bert.checkpoints.checkpoint import open_checkpoint
+from nsp_bert.cli import INTERRUPTED, make_parser, parse_options, run_main
+from nsp_bert.encoding import encode_label_pairs
 from nsp_bert.errors import UserError
-from nsp_bert.precision import choose_precision
-from nsp_bert.prompting import Prompting
-from nsp_bert.published import published_by_template
-from nsp_bert.results import Answer, Run, prepare_output, rounded, write_json_lines
-from nsp_bert.scorer import EncodedPair
-from nsp_bert.session import Session
-from utils import Example, encode_label_pairs, load_examples, make_pair_encoder, read_texts
+from nsp_bert.files import write_json_lines
+from nsp_bert.methods.contrast import contrast
+from nsp_bert.results.published import published_by_template
+from nsp_bert.results.runs import prepare_output, rounded
+from nsp_bert.rows import read_texts
+from nsp_bert.runner import Runner
+from nsp_bert.scoring.precision import choose_precision
+from nsp_bert.session import ZERO_SHOT, Options, Scorers
+from nsp_bert.tokenization import EncodedPair
+from utils import ClassificationTask, load_examples, make_pair_encoder
 
 DEFAULT_MAX_LENGTH = 128  # of your own texts
 
 
-def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = make_parser(__doc__, "classification")
+def main(arguments: list[str] | None) -> int:
+    parser = make_parser(__doc__, ClassificationCard)
     own = parser.add_argument_group("your own texts")
     own.add_argument("--labels", metavar="A,B,C", help="label words, separated by commas")
     own.add_argument("--text", action="append", help="a text to classify; may be repeated")
     own.add_argument("--input", metavar="FILE", help="texts to classify, one a line; - reads standard input")
-    return parser.parse_args(arguments)
+    parsed = parser.parse_args(arguments)
+    texts = OwnTexts(parsed.labels, parsed.text, parsed.input)
+    for name in ("labels", "text", "input"):
+        delattr(parsed, name)
+    options = parse_options(parsed)
+    return classify_own_texts(texts, options) if texts.given else run(options)
 
 
-def main(arguments: list[str] | None) -> int:
-    options = parse_arguments(arguments)
-    if options.labels or options.text or options.input:
-        return classify_own_texts(options)
-    return run_datasets(options, classify_dataset)
+def run(options: Options) -> int:
+    runner = Runner(options, ClassificationCard, __file__)
+    for session in runner:
+        card, split = session.card, session.split
+        examples = load_examples(card, session.folder, split, session.limit)
+        task = ClassificationTask(card, session.prompt, session.encoder, examples)
+        published = published_by_template(card.name, session.model, session.prompt.number, split)
+        scored = contrast(task, session, published)
+        runner.add(session, replace(scored, details=scored.details.model_copy(update={"prompts": task.prompts})))
+    return runner.finish()
 
 
-def classify_dataset(card: ClassificationCard, session: Session) -> list[Run]:
-    options, split = session.options, session.split(card)
-    examples = load_examples(card, session.data.folder, split, options.limit)
-    encoder = make_pair_encoder(session.checkpoint, session.max_length(card))
+@dataclass(frozen=True)
+class OwnTexts:
+    """What the user wants to have classified, as given: labels with commas between, texts, a file of texts."""
 
-    def encode(texts: list[str], template: Template) -> Iterator[EncodedPair]:
-        return encode_label_pairs(encoder, texts, card.prompts(template), options.prompt_position)
+    labels: str | None
+    texts: list[str] | None
+    input: str | None
 
-    number, template = card.template(options.template)
-    return [
-        contrast_candidates(
-            card,
-            session,
-            examples,
-            [list(card.labels)] * len(examples),
-            Prompting(encode, number, template),
-            f"{len(examples)} rows x {len(card.labels)} labels",
-            published=published_by_template(card.name, session.checkpoint.name, number, split),
-            details={"prompts": card.prompts(template)},
-        )
-    ]
+    @property
+    def given(self) -> bool:
+        """Whether own texts are meant at all."""
+        return bool(self.labels or self.texts or self.input)
+
+    def read_labels(self) -> list[str]:
+        """Return the labels. Raises UserError unless there are two different ones."""
+        labels = [label.strip() for label in (self.labels or "").split(",") if label.strip()]
+        if len(labels) < 2 or len(set(labels)) < len(labels):
+            raise UserError("--labels: two or more different labels are needed, e.g. --labels 体育,财经,教育")
+        return labels
+
+    def read_texts(self) -> list[str]:
+        """Return the texts. Raises UserError without any."""
+        texts = (self.texts or []) + (read_texts(self.input) if self.input else [])
+        if not texts:
+            raise UserError(
+                "no text to classify; give --text TEXT or --input FILE (one text a line, - for standard input)"
+            )
+        return texts
 
 
-def classify_own_texts(options: argparse.Namespace) -> int:
-    labels = [label.strip() for label in (options.labels or "").split(",") if label.strip()]
-    if len(labels) < 2 or len(set(labels)) < len(labels):
-        raise UserError("--labels: two or more different labels are needed, e.g. --labels 体育,财经,教育")
-    texts = (options.text or []) + (read_texts(options.input) if options.input else [])
-    if not texts:
-        raise UserError("no text to classify; give --text TEXT or --input FILE (one text a line, - for standard input)")
+def classify_own_texts(own: OwnTexts, options: Options) -> int:
+    labels, texts = own.read_labels(), own.read_texts()
     if options.calibration:
-        raise UserError("--calibration: stands beside a dataset's accuracy, which own texts do not have; leave it out")
-    template = parse_template(options.template or "{}")
-    position: Position = options.prompt_position or "prefix"
+        raise UserError("--calibration: is beside a dataset's accuracy, which own texts do not have; leave it out")
+    template = parse_template(options.prompt.template or "{}")
+    position: Position = options.prompt.prompt_position or "prefix"
     if options.output:
         prepare_output(options.output.parent)
-    checkpoint = open_checkpoint(options.model)
+    checkpoint = open_checkpoint(options.model, ZERO_SHOT.heads)
     encoder = make_pair_encoder(checkpoint, options.max_length or DEFAULT_MAX_LENGTH)
     print(
         f"{len(texts)} texts x {len(labels)} labels = {len(texts) * len(labels)} pairs, {position} {template.text},"
         f" {checkpoint.name}, {options.precision}"
     )
     prompts = [template.text.replace("{}", label) for label in labels]
-    load_scorer, sizes = make_loader(options, checkpoint), [len(labels)] * len(texts)
+    different = list(dict.fromkeys(texts))  # a text that comes again is scored once
 
     def pairs(count: int) -> Iterator[EncodedPair]:
-        return encode_label_pairs(encoder, texts[:count], prompts, position)
+        return encode_label_pairs(encoder, different[:count], prompts, position)
 
+    scorers, sizes = Scorers(checkpoint, options), [len(labels)] * len(different)
     precision, _ = choose_precision(
-        options.precision, load_scorer, pairs, sizes, lambda log_odds, count: log_odds.reshape(count, -1).argmax(1)
+        options.precision, scorers.__getitem__, pairs, sizes, lambda scores, n: scores.reshape(n, -1).argmax(1)
     )
-    scores = load_scorer(precision).score(pairs(len(texts)), sum(sizes))
-    examples = [Example(index, None, text, None) for index, text in enumerate(texts)]
-    answers = answer_by_candidates(examples, [labels] * len(texts), scores.values)
+    scores = scorers[precision].score(pairs(len(different)), sum(sizes))
+    by_text = dict(zip(different, scores.values.reshape(len(different), -1), strict=True))
+    scored = [(place, text) for place, text in enumerate(texts) if not np.isnan(by_text[text]).any()]
     if options.output:
         rows = (
             {
-                "index": one.index,
-                "text": texts[one.index],
-                "prediction": one.prediction,
-                "scores": dict(zip(labels, rounded(one.scores), strict=True)),
+                "index": place,
+                "text": text,
+                "prediction": labels[int(by_text[text].argmax())],
+                "scores": dict(zip(labels, rounded(by_text[text]), strict=True)),
             }
-            for one in answers
+            for place, text in scored
         )
         write_json_lines(rows, options.output)
     else:
-        print_answers(texts, labels, answers)
+        print_answers(labels, [(text, by_text[text]) for _, text in scored])
     return 0 if scores.complete else INTERRUPTED
 
 
-def print_answers(texts: list[str], labels: list[str], answers: list[Answer]) -> None:
+def print_answers(labels: list[str], scored: list[tuple[str, np.ndarray]]) -> None:
     table = Table(header_style="bold")
     for header in ("text", "answer", "log-odds per label, best first"):
         table.add_column(header, overflow="fold")
-    for one in answers:
-        ranked = sorted(zip(one.scores, labels, strict=True), key=lambda pair: -pair[0])
-        table.add_row(texts[one.index], one.prediction, "  ".join(f"{label} {score:+.2f}" for score, label in ranked))
+    for text, scores in scored:
+        ranked = sorted(zip(scores, labels, strict=True), key=lambda pair: -pair[0])
+        row = "  ".join(f"{label} {score:+.2f}" for score, label in ranked)
+        table.add_row(text, labels[int(scores.argmax())], row)
     Console().print(table)
 
 

@@ -13,44 +13,27 @@ Cost in pairs (rows x candidates): 14,014.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from nsp_bert.candidates_contrast import contrast_candidates
 from nsp_bert.cards import ClozeCard
-from nsp_bert.cli import make_parser, run_datasets, run_main
-from nsp_bert.prompting import Prompting
-from nsp_bert.published import published_by_positions
-from nsp_bert.results import Run
-from nsp_bert.scorer import EncodedPair
-from nsp_bert.session import Session
-from utils import Cloze, encode_clozes, load_examples, make_pair_encoder
+from nsp_bert.cli import make_parser, parse_options, run_main
+from nsp_bert.methods.contrast import contrast
+from nsp_bert.results.published import published_by_positions
+from nsp_bert.runner import Runner
+from nsp_bert.session import Options
+from utils import ClozeTask, load_examples
 
 
 def main(arguments: list[str] | None) -> int:
-    return run_datasets(
-        make_parser(__doc__, "cloze", {"positions": ("hard", "soft")}).parse_args(arguments), run_dataset
-    )
+    return run(parse_options(make_parser(__doc__, ClozeCard).parse_args(arguments)))
 
 
-def run_dataset(card: ClozeCard, session: Session) -> list[Run]:
-    options, split = session.options, session.split(card)
-    examples = load_examples(card, session.data.folder, split, options.limit)
-    encoder = make_pair_encoder(session.checkpoint, session.max_length(card))
-
-    def encode(clozes: list[Cloze], _template: None) -> Iterator[EncodedPair]:
-        return encode_clozes(encoder, clozes, card.blank, options.prompt_position, options.positions == "soft")
-
-    return [
-        contrast_candidates(
-            card,
-            session,
-            examples,
-            [[str(index) for index in range(len(example.content.candidates))] for example in examples],
-            Prompting(encode),
-            f"{len(examples)} rows x their candidates",
-            published=published_by_positions(options.positions, session.checkpoint.name, split),
-        )
-    ]
+def run(options: Options) -> int:
+    runner = Runner(options, ClozeCard, __file__)
+    for session in runner:
+        examples = load_examples(session.card, session.folder, session.split, session.limit)
+        task = ClozeTask(session.card, session.prompt, session.encoder, examples)
+        published = published_by_positions(session.prompt.positions, session.model, session.split)
+        runner.add(session, contrast(task, session, published))
+    return runner.finish()
 
 
 if __name__ == "__main__":

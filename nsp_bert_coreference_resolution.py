@@ -14,41 +14,31 @@ Cost in pairs (dev and test rows): 1,135.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterator
-from functools import partial
-
-from nsp_bert.cards import CoreferenceCard, Template
-from nsp_bert.cli import make_parser, run_datasets, run_main
-from nsp_bert.prompting import Prompting
-from nsp_bert.results import Run
-from nsp_bert.samples_contrast import add_curve_options, contrast_dataset
-from nsp_bert.scorer import EncodedPair
-from nsp_bert.session import Session
-from utils import Mention, encode_mentions, load_examples, make_pair_encoder
-
-
-def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = make_parser(__doc__, "coreference", {"stages": (1, 2)})
-    add_curve_options(parser)
-    return parser.parse_args(arguments)
+from nsp_bert.cards import CoreferenceCard
+from nsp_bert.cli import make_parser, parse_options, run_main
+from nsp_bert.methods.contrast import contrast
+from nsp_bert.methods.ranking import add_ranking
+from nsp_bert.results.published import published_by_thresholds
+from nsp_bert.runner import Runner
+from nsp_bert.session import Options
+from utils import CoreferenceTask, load_dev_and_test
 
 
 def main(arguments: list[str] | None) -> int:
-    return run_datasets(parse_arguments(arguments), run_dataset)
+    return run(parse_options(make_parser(__doc__, CoreferenceCard).parse_args(arguments)))
 
 
-def run_dataset(card: CoreferenceCard, session: Session) -> list[Run]:
-    options = session.options
-    encoder = make_pair_encoder(session.checkpoint, session.max_length(card))
-
-    def encode(mentions: list[Mention], template: Template) -> Iterator[EncodedPair]:
-        return encode_mentions(encoder, mentions, template.text, options.prompt_position, options.stages)
-
-    prompting = Prompting(encode, *card.template(options.template))
-    load = partial(load_examples, card, session.data.folder)
-    published_prompt = prompting.number == len(card.templates) and options.stages == 2
-    return [contrast_dataset(card, session, load, prompting, published_prompt)]
+def run(options: Options) -> int:
+    runner = Runner(options, CoreferenceCard, __file__)
+    for session in runner:
+        card, split = session.card, session.split
+        rows = load_dev_and_test(card, session.folder, split, session.limit)
+        task = CoreferenceTask(card, session.prompt, session.encoder, rows)
+        as_printed = session.prompt.number == len(card.templates) and session.prompt.stages == 2
+        published = published_by_thresholds(card.name, session.model, split) if as_printed else None
+        scored = contrast(task, session, published)
+        runner.add(session, add_ranking(scored, options.batch_curve, options.seeds))
+    return runner.finish()
 
 
 if __name__ == "__main__":

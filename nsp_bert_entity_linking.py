@@ -19,96 +19,65 @@ Cost in pairs: mentions x entities of their name, and 155,160 for typing (6,465 
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Literal
 
 from nsp_bert.answer_mapping import candidates_contrast
-from nsp_bert.candidates_contrast import contrast_candidates
-from nsp_bert.cards import EntityLinkingCard, Template
-from nsp_bert.cli import make_parser, run_datasets, run_main
+from nsp_bert.cards import EntityLinkingCard
+from nsp_bert.cli import make_parser, parse_options, run_main
+from nsp_bert.contents import EntityMention, Question
 from nsp_bert.errors import UserError
-from nsp_bert.knowledge_base import KnowledgeBase, read_knowledge_base
-from nsp_bert.prompting import Prompting
-from nsp_bert.published import published_by_stages
-from nsp_bert.results import Answer, Run, accuracy_of
-from nsp_bert.scorer import EncodedPair
-from nsp_bert.session import Session
-from utils import EntityMention, Example, encode_entity_mentions, load_entity_mentions, make_pair_encoder
+from nsp_bert.knowledge_base import Kinds, KnowledgeBase, read_knowledge_base, sort_mentions
+from nsp_bert.methods.contrast import contrast
+from nsp_bert.results.published import Published, published_by_stages
+from nsp_bert.results.runs import Answer, Run, accuracy_of
+from nsp_bert.rows import Example
+from nsp_bert.runner import Runner
+from nsp_bert.session import Options, Session
+from utils import EntityTask, load_entity_mentions
 
-
-class Question(NamedTuple):
-    """A mention with the descriptions that it is scored with: a prompt with `{}` and what stands in it."""
-
-    mention: EntityMention
-    descriptions: tuple[tuple[str, str], ...]
-
-    def with_text(self, text: str) -> Question:
-        """Return the same mention and descriptions with another text."""
-        return self._replace(mention=self.mention.with_text(text))
-
-
-class Kinds(NamedTuple):
-    """Mentions sorted by what can be asked of them; `elsewhere`: the gold entity is not known under the name."""
-
-    linking: list[Example]
-    typing: list[Example]
-    elsewhere: list[Example]
-    unknown: list[Example]
-
-
-def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = make_parser(__doc__, "entity-linking", {"stages": (1, 2)})
-    parser.add_argument("--task", choices=("linking", "typing", "both"), default="both", help="default %(default)s")
-    return parser.parse_args(arguments)
+LINKING: Literal["linking"] = "linking"
+TYPING: Literal["typing"] = "typing"
 
 
 def main(arguments: list[str] | None) -> int:
-    return run_datasets(parse_arguments(arguments), run_dataset)
+    parser = make_parser(__doc__, EntityLinkingCard)
+    parser.add_argument(
+        "--task", dest="part", choices=(LINKING, TYPING, "both"), default="both", help="default %(default)s"
+    )
+    return run(parse_options(parser.parse_args(arguments)))
 
 
-def run_dataset(card: EntityLinkingCard, session: Session) -> list[Run]:
-    folder, task = session.data.folder, session.options.task
-    mentions = load_entity_mentions(card, folder, session.split(card), session.options.limit)
-    names, labels = {one.content.name for one in mentions}, {one.label for one in mentions if one.label}
-    base = read_knowledge_base(card, folder, names, labels)
-    kinds = sort_mentions(card, mentions, base)
-    runs = []
-    if task != "typing" and kinds.linking:
-        runs.append(link(card, session, kinds, base))
-    if task != "linking" and kinds.typing and all(run.complete for run in runs):
-        runs.append(assign_types(card, session, kinds.typing))
-    if not runs:
-        raise UserError(f"{card.title} {session.split(card)}: of {len(mentions)} mentions none is there for {task}")
-    return [replace(run, parts=len(runs)) for run in runs]
+def run(options: Options) -> int:
+    runner = Runner(options, EntityLinkingCard, __file__)
+    for session in runner:
+        mentions = load_entity_mentions(session.card, session.folder, session.split, session.limit)
+        names = {mention.content.name for mention in mentions}
+        base = read_knowledge_base(session.card, session.folder, names, {str(mention.label) for mention in mentions})
+        kinds = sort_mentions(session.card, mentions, base)
+        runs = []
+        if options.part != TYPING and kinds.linking:
+            runs.append(link(session, kinds, base))
+        if options.part != LINKING and kinds.typing and all(one.complete for one in runs):
+            runs.append(assign_types(session, kinds.typing))
+        if not runs:
+            title = f"{session.card.title} {session.split}"
+            raise UserError(f"{title}: of {len(mentions)} mentions none is there for {options.part}")
+        runner.add(session, *runs)
+    return runner.finish()
 
 
-def sort_mentions(card: EntityLinkingCard, mentions: list[Example], base: KnowledgeBase) -> Kinds:
-    """Sort by the gold label; without labels, what has candidates is linked and what has none is typed."""
-    kinds = Kinds([], [], [], [])
-    for mention in mentions:
-        candidates = base.candidates.get(mention.content.name, [])
-        if mention.label in card.types or (mention.label is None and not candidates):
-            kinds.typing.append(mention)
-        elif mention.label is None or any(entity.id == mention.label for entity in candidates):
-            kinds.linking.append(mention)
-        elif mention.label in base.ids:
-            kinds.elsewhere.append(mention)
-        else:
-            kinds.unknown.append(mention)
-    return kinds
-
-
-def link(card: EntityLinkingCard, session: Session, kinds: Kinds, base: KnowledgeBase) -> Run:
+def link(session: Session[EntityLinkingCard], kinds: Kinds, base: KnowledgeBase) -> Run:
     """Return the run of the linking mentions, with the accuracy of those that have more than one candidate."""
-    names = [mention.content.name for mention in kinds.linking]
-    entities = [base.candidates[name] for name in names]
-    descriptions = [
-        [entity.description(card, name) for entity in candidates]
-        for name, candidates in zip(names, entities, strict=True)
+    entities = [base.candidates[mention.content.name] for mention in kinds.linking]
+    questions = [
+        ask(mention, [entity.description(session.card, mention.content.name) for entity in candidates])
+        for mention, candidates in zip(kinds.linking, entities, strict=True)
     ]
+    ids = [[entity.id for entity in candidates] for candidates in entities]
+    task = EntityTask(session.card, session.prompt, session.encoder, questions, LINKING, ids)
+    scored = contrast(task, session, published_number(session, LINKING))
     single = sum(len(candidates) == 1 for candidates in entities) / len(entities)
     details = {
         "entities": base.size,
@@ -120,72 +89,37 @@ def link(card: EntityLinkingCard, session: Session, kinds: Kinds, base: Knowledg
         f"{100 * single:.1f} % of the mentions have a single candidate; left out are {len(kinds.elsewhere)} whose"
         f" entity is not known under that name and {len(kinds.unknown)} whose entity the knowledge base lacks"
     )
-    ids = [[entity.id for entity in candidates] for candidates in entities]
-    return run_part(
-        card,
-        session,
-        "linking",
-        kinds.linking,
-        ids,
-        descriptions,
-        ("ambiguous", ambiguous),
-        details=details,
-        notes=(note,),
-    )
+    scored = replace(scored, details=scored.details.model_copy(update=details), notes=(note, *scored.notes))
+    return with_accuracy(scored, "ambiguous", [one for one in scored.answers if len(one.scores) > 1])
 
 
-def assign_types(card: EntityLinkingCard, session: Session, mentions: list[Example]) -> Run:
+def assign_types(session: Session[EntityLinkingCard], mentions: list[Example[EntityMention]]) -> Run:
     """Return the run of the typing mentions, with the accuracy without the type Other."""
+    card = session.card
+    descriptions = [(card.type_prompt, word) for word in card.types.values()]
+    questions = [ask(mention, descriptions) for mention in mentions]
     types = [list(card.types)] * len(mentions)
-    descriptions = [[(card.type_prompt, word) for word in card.types.values()]] * len(mentions)
-    second = ("without_other", partial(without_type, card.other, types[0]))
-    return run_part(card, session, "typing", mentions, types, descriptions, second, labels=tuple(card.types))
+    task = EntityTask(card, session.prompt, session.encoder, questions, TYPING, types)
+    scored = contrast(task, session, published_number(session, TYPING))
+    return with_accuracy(scored, "without_other", without_type(card.other, list(card.types), scored.answers))
 
 
-def run_part(
-    card: EntityLinkingCard,
-    session: Session,
-    part: str,
-    mentions: list[Example],
-    candidates: list[list[str]],
-    descriptions: list[list[tuple[str, str]]],
-    second: tuple[str, Callable[[list[Answer]], list[Answer]]],
-    **more: Any,
-) -> Run:
-    """Score every mention with each of its descriptions; `second` names another accuracy and the answers it counts."""
-    options, split = session.options, session.split(card)
-    encoder = make_pair_encoder(session.checkpoint, session.max_length(card))
-
-    def encode(questions: list[Question], template: Template) -> Iterator[EncodedPair]:
-        asked, offered = [one.mention for one in questions], [one.descriptions for one in questions]
-        return encode_entity_mentions(encoder, asked, offered, template.text, options.prompt_position, options.stages)
-
-    prompting = Prompting(encode, *card.template(options.template))
-    published = published_by_stages(part, options.stages, session.checkpoint.name, split)
-    run = contrast_candidates(
-        card,
-        session,
-        mentions,
-        candidates,
-        prompting,
-        f"{part} of {len(mentions)} mentions x their candidates",
-        contents=[Question(one.content, tuple(few)) for one, few in zip(mentions, descriptions, strict=True)],
-        more=[
-            {"mention": mention.content.name, "candidates": names}
-            for mention, names in zip(mentions, candidates, strict=True)
-        ],
-        part=part,
-        published=published if prompting.number else None,
-        **more,
-    )
-    name, choose = second
-    accuracy = accuracy_of(choose(run.answers))
-    return replace(run, extra={f"accuracy_{name}": accuracy} | run.extra) if accuracy else run
+def ask(mention: Example[EntityMention], descriptions: Sequence[tuple[str, str]]) -> Example[Question]:
+    """Return the mention as the question which of these descriptions fits it."""
+    content = Question(mention.content, tuple(descriptions))
+    return Example(mention.index, mention.id, content, mention.label, mention.cluster)
 
 
-def ambiguous(answers: list[Answer]) -> list[Answer]:
-    """Return the answers that had more than one candidate."""
-    return [one for one in answers if len(one.scores) > 1]
+def published_number(session: Session[EntityLinkingCard], part: str) -> Published | None:
+    """Return the paper's number of a part, None for a template that is not the card's."""
+    prompt = session.prompt
+    return published_by_stages(part, prompt.stages, session.model, session.split) if prompt.number else None
+
+
+def with_accuracy(scored: Run, name: str, answers: list[Answer]) -> Run:
+    """Return a run with another accuracy beside the headline, that of some answers."""
+    accuracy = accuracy_of(answers)
+    return replace(scored, extra={f"accuracy_{name}": accuracy} | scored.extra) if accuracy else scored
 
 
 def without_type(other: str, types: list[str], answers: list[Answer]) -> list[Answer]:

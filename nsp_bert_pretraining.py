@@ -21,15 +21,16 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from tqdm import tqdm
 
-from nsp_bert.checkpoint import Checkpoint, load_vocabulary, open_checkpoint
+from nsp_bert.checkpoints.checkpoint import Checkpoint, load_vocabulary, open_checkpoint
 from nsp_bert.cli import positive, run_main
-from nsp_bert.corpus import learn_vocabulary, load_source
-from nsp_bert.curve import Curve
-from nsp_bert.embeddings import cooccurrence_embeddings
 from nsp_bert.errors import UserError
-from nsp_bert.results import prepare_output
-from nsp_bert.sentence_pairs import Batch, PairRules, PairSampler, SpecialIds, Split, prefetch, split_documents
-from nsp_bert.trainer import METRICS, Optimization, Schedule, Trainer
+from nsp_bert.files import write_text
+from nsp_bert.pretraining.corpus import learn_vocabulary, load_source
+from nsp_bert.pretraining.curve import Curve
+from nsp_bert.pretraining.embeddings import cooccurrence_embeddings
+from nsp_bert.pretraining.pairs import Batch, PairRules, PairSampler, SpecialIds, Split, prefetch, split_documents
+from nsp_bert.pretraining.trainer import METRICS, Optimization, Schedule, Trainer
+from nsp_bert.results.runs import prepare_output
 from utils import load_tokenizer
 
 PUNCTUATION = "，。！？；：、…,.!?;:"
@@ -157,9 +158,7 @@ def prepare_vocabulary(options: argparse.Namespace) -> Path:
     path = options.output / "vocab.txt"
     if not path.exists():
         tokens = learn_vocabulary(options.text, options.vocab_size, options.vocab_min_count)
-        unfinished = path.with_suffix(".unfinished")
-        unfinished.write_text("\n".join(tokens) + "\n", encoding="utf-8", newline="\n")
-        unfinished.replace(path)
+        write_text("\n".join(tokens) + "\n", path)
     return path
 
 

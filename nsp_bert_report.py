@@ -22,9 +22,9 @@ import argparse
 from pathlib import Path
 
 from nsp_bert.cli import run_main
-from nsp_bert.report import read_results
-from nsp_bert.report_page import build_page, render
-from nsp_bert.results import write_text
+from nsp_bert.files import write_text
+from nsp_bert.report.page import build_page, render
+from nsp_bert.report.reader import read_results
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None) -> int:
     write_text(page, options.output)
     print(f"{options.output}: {len(runs)} runs, {len(page.encode()) / 1e6:.1f} MB")
     if options.figures:
-        from nsp_bert.report_pngs import write_figures  # matplotlib: only where it is asked for
+        from nsp_bert.report.pngs import write_figures  # matplotlib: only where it is asked for
 
         for path in write_figures([run.summary for run in runs], options.figures):
             print(path)

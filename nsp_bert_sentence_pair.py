@@ -13,38 +13,30 @@ Cost in pairs (dev and test rows): OCNLI 2,680, BUSTM 1,932, CSL 2,998.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterator
-from functools import partial
-
 from nsp_bert.cards import SentencePairCard
-from nsp_bert.cli import make_parser, run_datasets, run_main
-from nsp_bert.prompting import Prompting
-from nsp_bert.results import Run
-from nsp_bert.samples_contrast import add_curve_options, contrast_dataset
-from nsp_bert.scorer import EncodedPair
-from nsp_bert.session import Session
-from utils import SentencePair, encode_sentence_pairs, load_examples, make_pair_encoder
-
-
-def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = make_parser(__doc__, "sentence-pair")
-    add_curve_options(parser)
-    return parser.parse_args(arguments)
+from nsp_bert.cli import make_parser, parse_options, run_main
+from nsp_bert.methods.contrast import contrast
+from nsp_bert.methods.ranking import add_ranking
+from nsp_bert.results.published import published_by_thresholds
+from nsp_bert.runner import Runner
+from nsp_bert.session import Options
+from utils import SentencePairTask, load_dev_and_test
 
 
 def main(arguments: list[str] | None) -> int:
-    return run_datasets(parse_arguments(arguments), run_dataset)
+    return run(parse_options(make_parser(__doc__, SentencePairCard).parse_args(arguments)))
 
 
-def run_dataset(card: SentencePairCard, session: Session) -> list[Run]:
-    encoder = make_pair_encoder(session.checkpoint, session.max_length(card))
-
-    def encode(pairs: list[SentencePair], _template: None) -> Iterator[EncodedPair]:
-        return encode_sentence_pairs(encoder, pairs, session.options.prompt_position, card.protect_prompt)
-
-    load = partial(load_examples, card, session.data.folder)
-    return [contrast_dataset(card, session, load, Prompting(encode))]
+def run(options: Options) -> int:
+    runner = Runner(options, SentencePairCard, __file__)
+    for session in runner:
+        card, split = session.card, session.split
+        rows = load_dev_and_test(card, session.folder, split, session.limit)
+        task = SentencePairTask(card, session.prompt, session.encoder, rows)
+        published = published_by_thresholds(card.name, session.model, split)
+        scored = contrast(task, session, published)
+        runner.add(session, add_ranking(scored, options.batch_curve, options.seeds))
+    return runner.finish()
 
 
 if __name__ == "__main__":

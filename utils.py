@@ -1,116 +1,301 @@
-"""Shared tokenization and data loaders: files -> examples -> encoded pairs.
+"""Shared tokenization and data loaders: files -> examples -> tasks, which encode their pairs and map the scores.
 
-A dataset is described by one card, `datasets/cards/NAME.yaml`; nothing here knows a dataset by name.
+A dataset is described by one card, `datasets/cards/NAME.yaml`; nothing here knows a dataset by name. Only scripts
+import this module: inside the package a `utils` of the user's own project would take its name.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Literal, TypeVar
 
-from nsp_bert.cards import ClozeCard, CoreferenceCard, EntityLinkingCard, Position, SentencePairCard
-from nsp_bert.checkpoint import SPECIALS_PER_PAIR
+import numpy as np
+
+from nsp_bert.answer_mapping import Predictions, apply_thresholds, candidates_contrast, learn_thresholds, rank
+from nsp_bert.cards import (
+    Card,
+    CardT,
+    ClassificationCard,
+    ClozeCard,
+    CoreferenceCard,
+    EntityLinkingCard,
+    Prompt,
+    SentencePairCard,
+    Template,
+)
+from nsp_bert.contents import Cloze, EntityMention, Mention, Question, SentencePair, Text, parse_row, some, text_of
+from nsp_bert.encoding import (
+    encode_clozes,
+    encode_entity_mentions,
+    encode_label_pairs,
+    encode_mentions,
+    encode_sentence_pairs,
+)
 from nsp_bert.errors import UserError
-from nsp_bert.rows import read_json_lines, read_table
-from nsp_bert.scorer import EncodedPair
-from nsp_bert.tokenization import PairEncoder, Part, load_tokenizer, make_pair_encoder  # noqa: F401
+from nsp_bert.files import Row
+from nsp_bert.rows import ContentT, Example, read_json_lines, read_table
+from nsp_bert.tokenization import EncodedPair, PairEncoder
+from nsp_bert.tokenization import load_tokenizer as load_tokenizer
+from nsp_bert.tokenization import make_pair_encoder as make_pair_encoder
+
+TaskT = TypeVar("TaskT", bound="Task[Any, Any]")
 
 
-@dataclass(frozen=True, slots=True)  # there are as many as rows
-class Example:
-    """One row of a split: `index` counts from 0 in file order; `label` is a label value as text, or None.
+@dataclass(frozen=True)
+class Task(Generic[CardT, ContentT]):
+    """What all tasks share: the card, the prompt, the encoder of pairs (nsp_bert.session.Task says what is asked)."""
 
-    `content` is what the task scores: a text, a SentencePair, a Mention, a Cloze or an EntityMention. Examples of
-    the same `cluster` are not independent.
-    """
+    card: CardT
+    prompt: Prompt
+    encoder: PairEncoder
 
-    index: int
-    id: Any
-    content: Any
-    label: str | None
-    cluster: Any = None
+    @abstractmethod
+    def pairs(self, contents: Iterable[ContentT]) -> Iterator[EncodedPair]:
+        """Yield the encoded pairs of each content in turn, one a candidate."""
 
     @property
-    def shown(self) -> dict[str, Any]:
-        """Return the content as a reader of the results wants to see it."""
-        return {"text": self.content} if isinstance(self.content, str) else asdict(self.content)
+    def part(self) -> str:
+        """Nothing: the dataset gives one run."""
+        return ""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The card's labels, none where candidates differ."""
+        return self.card.label_values
+
+    def more(self, place: int) -> dict[str, object]:
+        """Return nothing: scores and text say all."""
+        return {}
+
+    def with_template(self: TaskT, number: int, template: Template) -> TaskT:
+        """Return the same task under another of the card's templates."""
+        return replace(self, prompt=replace(self.prompt, number=number, template=template))
 
 
 @dataclass(frozen=True)
-class SentencePair:
-    """The sentence in the prompt's place, and the other."""
+class CandidatesTask(Task[CardT, ContentT]):
+    """Examples with candidates that are scored one by one; the best answers (candidates-contrast, section 3.3.1)."""
 
-    prompt: str
-    text: str
+    examples: list[Example[ContentT]]
 
-    def with_text(self, text: str) -> SentencePair:
-        """Return the same prompt with another text."""
-        return replace(self, text=text)
+    @property
+    @abstractmethod
+    def candidates(self) -> Sequence[Sequence[str]]:
+        """The label values that each example is offered, in the order of its scores."""
+
+    @property
+    def contents(self) -> list[ContentT]:
+        """What is scored, in the order of the scores."""
+        return [example.content for example in self.examples]
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many scores each content has."""
+        return [len(names) for names in self.candidates]
+
+    @property
+    def size(self) -> str:
+        """How many rows are scored with what, in words."""
+        offered = f"{len(self.labels)} labels" if self.labels else "their candidates"
+        return f"{len(self.examples)} rows x {offered}"
+
+    def scores_of(self, scores: list[np.ndarray]) -> list[np.ndarray]:
+        """Return the scores: each content is an example's."""
+        return scores
+
+    def predict(self, scores: list[np.ndarray]) -> Predictions:
+        """Return the best-scored label of each example; None where a score is not there (NaN)."""
+        rows = zip(self.candidates, scores, candidates_contrast(scores), strict=True)
+        return Predictions([None if np.isnan(row).any() else names[place] for names, row, place in rows])
+
+    def preview(self, scores: list[np.ndarray]) -> np.ndarray:
+        """Return the place int64 (n,) of the best candidate of the first n contents."""
+        return candidates_contrast(scores)
 
 
 @dataclass(frozen=True)
-class Mention:
-    """A pronoun and a span of a text, with the character offsets of both."""
+class ClassificationTask(CandidatesTask[ClassificationCard, Text]):
+    """A text and a prompt for each label."""
 
-    text: str
-    span: str
-    span_offset: int
-    pronoun: str
-    pronoun_offset: int
+    @property
+    def candidates(self) -> Sequence[Sequence[str]]:
+        """The card's labels, for every example."""
+        return [self.labels] * len(self.examples)
 
-    def with_text(self, text: str) -> Mention:
-        """Return the same prompt with another text, in which the span and the pronoun have no place of their own."""
-        return replace(self, text=text, span_offset=0, pronoun_offset=0)
+    @property
+    def prompts(self) -> list[str]:
+        """One prompt per label, in card order."""
+        return self.card.prompts(self.prompt.template or self.card.templates[-1])
 
-
-@dataclass(frozen=True)
-class EntityMention:
-    """A name in a text, with its character offset."""
-
-    text: str
-    name: str
-    offset: int
-
-    def with_text(self, text: str) -> EntityMention:
-        """Return the same prompt with another text, in which the name has no place of its own."""
-        return replace(self, text=text, offset=0)
+    def pairs(self, contents: Iterable[Text]) -> Iterator[EncodedPair]:
+        """Yield the pairs of each text with every label's prompt."""
+        return encode_label_pairs(self.encoder, (one.text for one in contents), self.prompts, self.prompt.position)
 
 
 @dataclass(frozen=True)
-class Cloze:
-    """What stands before and after the blank, and the candidates for it."""
+class ClozeTask(CandidatesTask[ClozeCard, Cloze]):
+    """A blank and its candidates; a label is a candidate's index."""
 
-    before: str
-    after: str
-    candidates: tuple[str, ...]
+    @property
+    def candidates(self) -> Sequence[Sequence[str]]:
+        """The indices of each example's candidates."""
+        return [[str(place) for place in range(len(one.content.candidates))] for one in self.examples]
 
-    def with_text(self, text: str) -> Cloze:
-        """Return the same candidates with another text before the blank and nothing after it."""
-        return replace(self, before=text, after="")
+    def pairs(self, contents: Iterable[Cloze]) -> Iterator[EncodedPair]:
+        """Yield the pairs of each text with every candidate."""
+        soft = self.prompt.positions == "soft"
+        return encode_clozes(self.encoder, contents, self.card.blank, self.prompt.position, soft)
 
 
-def read_rows(card: Any, path: Path, limit: int | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+@dataclass(frozen=True)
+class EntityTask(CandidatesTask[EntityLinkingCard, Question]):
+    """A mention and what it may be: an entity (linking) or a type (typing).
+
+    `offered` names the ids or types of each mention, in the order of its question's descriptions.
+    """
+
+    kind: Literal["linking", "typing"]
+    offered: Sequence[Sequence[str]]
+
+    @property
+    def part(self) -> str:
+        """Linking or typing: the dataset gives both."""
+        return self.kind
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The types; none for linking."""
+        return tuple(self.card.types) if self.kind == "typing" else ()
+
+    @property
+    def candidates(self) -> Sequence[Sequence[str]]:
+        """The ids or types that each mention is offered."""
+        return self.offered
+
+    @property
+    def size(self) -> str:
+        """How many mentions are scored with what, in words."""
+        return f"{self.kind} of {len(self.examples)} mentions x their candidates"
+
+    def more(self, place: int) -> dict[str, object]:
+        """Return the mention's name and what it was offered."""
+        return {"mention": self.examples[place].content.mention.name, "candidates": list(self.offered[place])}
+
+    def pairs(self, contents: Iterable[Question]) -> Iterator[EncodedPair]:
+        """Yield the pairs of each mention's text with every description."""
+        stages = self.prompt.stages or 2
+        return encode_entity_mentions(self.encoder, contents, self.prompt.text, self.prompt.position, stages)
+
+
+@dataclass(frozen=True)
+class DevAndTest(Generic[ContentT]):
+    """The rows that teach thresholds and those that are asked for; `same` where dev itself is asked for.
+
+    Then `test` is the beginning of `dev`, and dev is scored once.
+    """
+
+    dev: list[Example[ContentT]]
+    test: list[Example[ContentT]]
+    same: bool
+
+    @property
+    def scored(self) -> list[Example[ContentT]]:
+        """What is scored: dev, then test."""
+        return self.dev if self.same else self.dev + self.test
+
+    def parts(self, scores: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return dev's and test's scores of those of `scored`."""
+        dev, test = scores[: len(self.dev)], scores[len(self.dev) :]
+        return dev, dev[: len(self.test)] if self.same else test
+
+
+@dataclass(frozen=True)
+class SamplesTask(Task[CardT, ContentT]):
+    """Examples with one score each; thresholds that cut dev's scores make labels of them (samples-contrast, 3.3.2).
+
+    The card's labels ascend from the least to the most likely next sentence.
+    """
+
+    rows: DevAndTest[ContentT]
+
+    @property
+    def examples(self) -> list[Example[ContentT]]:
+        """The rows that are asked for."""
+        return self.rows.test
+
+    @property
+    def contents(self) -> list[ContentT]:
+        """What is scored, in the order of the scores."""
+        return [example.content for example in self.rows.scored]
+
+    @property
+    def sizes(self) -> list[int]:
+        """One score each."""
+        return [1] * len(self.rows.scored)
+
+    @property
+    def size(self) -> str:
+        """How many rows are scored, in words."""
+        return f"{len(self.rows.test)} rows" + ("" if self.rows.same else f" + {len(self.rows.dev)} dev rows")
+
+    def scores_of(self, scores: list[np.ndarray]) -> list[np.ndarray]:
+        """Return the test rows' scores."""
+        return self.rows.parts(scores)[1]
+
+    def predict(self, scores: list[np.ndarray]) -> Predictions:
+        """Return the labels of the test rows that are scored, by dev's thresholds; none unless all of dev is scored."""
+        dev, test = map(np.concatenate, self.rows.parts(scores))
+        if np.isnan(dev).any():
+            return Predictions([None] * len(test))
+        thresholds = learn_thresholds(dev, len(self.labels))
+        guesses = zip(test, apply_thresholds(test, thresholds), strict=True)
+        return Predictions([None if np.isnan(score) else self.labels[place] for score, place in guesses], thresholds)
+
+    def preview(self, scores: list[np.ndarray]) -> np.ndarray:
+        """Return the label's place int64 (n,) of the first n contents, ranked among themselves."""
+        return rank(np.concatenate(scores), len(self.labels))
+
+
+@dataclass(frozen=True)
+class SentencePairTask(SamplesTask[SentencePairCard, SentencePair]):
+    """Two sentences: is one the next of the other?"""
+
+    def pairs(self, contents: Iterable[SentencePair]) -> Iterator[EncodedPair]:
+        """Yield a pair each."""
+        return encode_sentence_pairs(self.encoder, contents, self.prompt.position, self.card.protect_prompt)
+
+
+@dataclass(frozen=True)
+class CoreferenceTask(SamplesTask[CoreferenceCard, Mention]):
+    """A pronoun and a span: does one mean the other?"""
+
+    def pairs(self, contents: Iterable[Mention]) -> Iterator[EncodedPair]:
+        """Yield a pair each."""
+        stages = self.prompt.stages or 2
+        return encode_mentions(self.encoder, contents, self.prompt.text, self.prompt.position, stages)
+
+
+def read_rows(card: Card, path: Path, limit: int | None = None) -> Iterator[tuple[str, Row]]:
     """Yield (place, row) of a file in the format that the card names."""
     if card.format == "json-lines":
         return read_json_lines(path, limit)
     return read_table(path, card.columns, "\t" if card.format == "tsv" else ",", limit)
 
 
-def load_examples(card: Any, data_dir: Path, split: str, limit: int | None = None) -> list[Example]:
+def load_examples(card: Card, data_dir: Path, split: str, limit: int | None = None) -> list[Example[Any]]:
     """Return the first `limit` rows of a split in file order. Raises UserError naming file and line."""
     path = split_path(card, data_dir, split)
-    parse = PARSERS[card.task]
-    examples: list[Example] = []
+    examples: list[Example[Any]] = []
     for index, (place, row) in enumerate(read_rows(card, path, limit)):
-        content, labels = parse(card, place, row)
+        content, labels = parse_row(card, place, row)
         label = row.get(card.fields.label)
         if label is not None and str(label) not in labels:
-            raise UserError(f"{place}: unknown label {label!r}; {card.title} has {_some(list(labels))}")
+            raise UserError(f"{place}: unknown label {label!r}; {card.title} has {some(labels)}")
         if examples and (label is None) != (examples[0].label is None):
-            raise UserError(f'{place}: "{card.fields.label}" must stand in every row or in none')
+            raise UserError(f'{place}: "{card.fields.label}" must be in every row or in none')
         row_id = row.get(card.fields.id, row.get("id"))
         cluster = row.get(card.clusters) if card.clusters else None
         examples.append(Example(index, row_id, content, None if label is None else str(label), cluster))
@@ -119,109 +304,53 @@ def load_examples(card: Any, data_dir: Path, split: str, limit: int | None = Non
     return examples
 
 
+def load_dev_and_test(card: Card, data_dir: Path, split: str, limit: int | None = None) -> DevAndTest[Any]:
+    """Return the whole dev split and the first `limit` rows of a split.
+
+    Raises UserError naming file and line, or where dev has fewer rows than there are labels.
+    """
+    dev = load_examples(card, data_dir, card.dev_split)
+    if len(dev) < len(card.label_values):
+        raise UserError(
+            f"{card.title} {card.dev_split}: {len(dev)} rows cannot teach the thresholds between"
+            f" {len(card.label_values)} labels; fetch the whole file"
+        )
+    same = split == card.dev_split
+    return DevAndTest(dev, dev[:limit] if same else load_examples(card, data_dir, split, limit), same)
+
+
 def load_entity_mentions(
     card: EntityLinkingCard, data_dir: Path, split: str, limit: int | None = None
-) -> list[Example]:
+) -> list[Example[EntityMention]]:
     """Return the mentions of the first `limit` texts, an example each, in file order; the id is the text's.
 
-    A label is an entity's id or one of the card's types. An offset that is not the name's is mended: it only decides
-    what a long text keeps. Raises UserError naming file and line.
+    A label is an entity's id or one of the card's types. Where the name is not at its offset it is searched: the
+    offset only decides what a long text keeps. Raises UserError naming file and line.
     """
     path, fields = split_path(card, data_dir, split), card.fields
-    examples: list[Example] = []
+    examples: list[Example[EntityMention]] = []
     for place, row in read_json_lines(path, limit):
-        text, mentions = _text(card, place, row, fields.text), row.get(fields.mentions)
+        text, mentions = text_of(card, place, row, fields.text), row.get(fields.mentions)
         if not isinstance(mentions, list) or not all(isinstance(mention, dict) for mention in mentions):
             raise UserError(f'{place}: no "{fields.mentions}" with the mentions; is this a file of {card.title}?')
         for mention in mentions:
-            name, label = _text(card, place, mention, fields.name), mention.get(fields.label)
+            name, label = text_of(card, place, mention, fields.name), mention.get(fields.label)
             offset = str(mention.get(fields.offset))
             if not name or not offset.isdecimal():
                 raise UserError(f'{place}: the mention {name!r} has no name or no "{fields.offset}" (found {offset})')
             if isinstance(label, str) and label.startswith(card.nil_prefix) and label not in card.types:
-                raise UserError(f"{place}: unknown type {label!r}; {card.title} has {_some(list(card.types))}")
+                raise UserError(f"{place}: unknown type {label!r}; {card.title} has {some(list(card.types))}")
             if examples and (label is None) != (examples[0].label is None):
-                raise UserError(f'{place}: "{fields.label}" must stand with every mention or with none')
-            found = text.startswith(name, int(offset))
-            content = EntityMention(text, name, int(offset) if found else max(text.find(name), 0))
+                raise UserError(f'{place}: "{fields.label}" must be with every mention or with none')
+            in_place = text.startswith(name, int(offset))
+            content = EntityMention(text, name, int(offset) if in_place else max(text.find(name), 0))
             examples.append(Example(len(examples), row.get(fields.id), content, None if label is None else str(label)))
     if not examples:
         raise UserError(f"{path}: holds no mentions")
     return examples
 
 
-def _text(card: Any, place: str, row: dict[str, Any], key: str) -> str:
-    text = row.get(key)
-    if not isinstance(text, str):
-        raise UserError(f'{place}: no "{key}" with a text; is this a file of {card.title}?')
-    return text
-
-
-def _parse_text(card: Any, place: str, row: dict[str, Any]) -> tuple[str, Any]:
-    keys = card.fields.text
-    texts = [_text(card, place, row, key) for key in ([keys] if isinstance(keys, str) else keys)]
-    return card.joiner.join(texts), card.labels
-
-
-def _parse_pair(card: SentencePairCard, place: str, row: dict[str, Any]) -> tuple[SentencePair, Any]:
-    prompt = row.get(card.fields.prompt)
-    if isinstance(prompt, list) and prompt and all(isinstance(part, str) for part in prompt):
-        prompt = card.joiner.join(prompt)
-    if not isinstance(prompt, str):
-        raise UserError(f'{place}: no "{card.fields.prompt}" with a text or a list of texts; is this {card.title}?')
-    return SentencePair(prompt, _text(card, place, row, card.fields.text)), card.labels
-
-
-def _parse_mention(card: CoreferenceCard, place: str, row: dict[str, Any]) -> tuple[Mention, Any]:
-    fields = card.fields
-    text, target = _text(card, place, row, fields.text), row.get(fields.target)
-    if not isinstance(target, dict):
-        raise UserError(f'{place}: no "{fields.target}" with the spans; is this a file of {card.title}?')
-    found: list[Any] = []
-    for key, offset_key in ((fields.span, fields.span_offset), (fields.pronoun, fields.pronoun_offset)):
-        span, offset = _text(card, place, target, key), target.get(offset_key)
-        if not isinstance(offset, int) or not text.startswith(span, offset):
-            raise UserError(f'{place}: "{key}" {span!r} does not stand at "{offset_key}" {offset!r} of the text')
-        found += [span, offset]
-    return Mention(text, *found), card.labels
-
-
-def _parse_cloze(card: ClozeCard, place: str, row: dict[str, Any]) -> tuple[Cloze, Any]:
-    text, candidates = _text(card, place, row, card.fields.text), row.get(card.fields.candidates)
-    if text.count(card.blank) != 1:
-        raise UserError(f"{place}: the blank {card.blank} stands {text.count(card.blank)} times in the text, not once")
-    if not isinstance(candidates, list) or not candidates or not all(isinstance(c, str) and c for c in candidates):
-        raise UserError(f'{place}: "{card.fields.candidates}" is not a list of texts, none of them empty')
-    before, after = text.split(card.blank)
-    return Cloze(before, after, tuple(candidates)), [str(index) for index in range(len(candidates))]
-
-
-PARSERS: dict[str, Callable[[Any, str, dict[str, Any]], tuple[Any, Any]]] = {
-    "classification": _parse_text,
-    "sentence-pair": _parse_pair,
-    "coreference": _parse_mention,
-    "cloze": _parse_cloze,
-}
-
-
-def read_texts(source: str) -> list[str]:
-    """Return the non-blank lines of a UTF-8 file, or of standard input for `-`. Raises UserError with the line."""
-    try:
-        data = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
-    except OSError as error:
-        raise UserError(f"--input {source}: cannot be read ({error.strerror})") from error
-    texts = []
-    for number, line in enumerate(data.split(b"\n"), 1):
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-        except UnicodeDecodeError as error:
-            raise UserError(f"--input {source}:{number}: not UTF-8 ({error.reason}); convert the file") from error
-        if text:
-            texts.append(text)
-    return texts
-
-
-def split_path(card: Any, data_dir: Path, split: str) -> Path:
+def split_path(card: Card, data_dir: Path, split: str) -> Path:
     """Return a split's file. Raises UserError when the folder, the dataset or the split is not there."""
     path = data_dir / card.path.format(split=split)
     if not data_dir.is_dir():
@@ -232,123 +361,3 @@ def split_path(card: Any, data_dir: Path, split: str) -> Path:
         there = sorted(one.stem for one in path.parent.glob(f"*{path.suffix}"))
         raise UserError(f"{path}: no such file; --split can be {', '.join(there) or 'nothing: the folder is empty'}")
     return path
-
-
-def _some(values: list[str]) -> str:
-    return ", ".join(values[:8]) + (f" … ({len(values)} labels)" if len(values) > 8 else "")
-
-
-def encode_label_pairs(
-    encoder: PairEncoder, texts: list[str], prompts: list[str], position: Position
-) -> Iterator[EncodedPair]:
-    """Yield len(texts) * len(prompts) pairs, all prompts of a text in turn; each text and prompt is tokenised once.
-
-    `prefix` puts the prompt first, `suffix` the text (paper, section 3). A text may be cut at its right end.
-    """
-    prompt_parts = [[encoder.part(prompt)] for prompt in prompts]
-    for text in texts:
-        text_part = [encoder.part(text, "right")]
-        for prompt_part in prompt_parts:
-            yield encoder.encode(*_in_order(prompt_part, text_part, position))
-
-
-def encode_sentence_pairs(
-    encoder: PairEncoder, pairs: list[SentencePair], position: Position, protect_prompt: bool
-) -> Iterator[EncodedPair]:
-    """Yield a pair each; both sentences may be cut at their right end, the longer first, a protected prompt never."""
-    for pair in pairs:
-        prompt = [encoder.part(pair.prompt, None if protect_prompt else "right")]
-        yield encoder.encode(*_in_order(prompt, [encoder.part(pair.text, "right")], position))
-
-
-def encode_mentions(
-    encoder: PairEncoder, mentions: list[Mention], template: str, position: Position, stages: int
-) -> Iterator[EncodedPair]:
-    """Yield a pair each: does the pronoun mean the span (paper, section 3.2.2)?
-
-    Two stages: the text with the first prompt about the pronoun is one segment, the span the other. One stage: the
-    text is one segment, prompt and span the other. Of a long text the stretch between pronoun and span stays longest.
-    """
-    for mention in mentions:
-        question, span = encoder.part(template.replace("{}", mention.pronoun)), encoder.part(mention.span)
-        start = min(mention.span_offset, mention.pronoun_offset)
-        end = max(mention.span_offset + len(mention.span), mention.pronoun_offset + len(mention.pronoun))
-        room = encoder.max_length - SPECIALS_PER_PAIR - len(question.token_ids) - len(span.token_ids)
-        text = _around(encoder, mention.text, start, end, room)
-        first, second = ([*text, question], [span]) if stages == 2 else (text, [question, span])
-        yield encoder.encode(*_in_order(second, first, position))
-
-
-def _around(encoder: PairEncoder, text: str, start: int, end: int, room: int) -> list[Part]:
-    """Return a text whole where it fits into `room` tokens; else what stands before, between and after two offsets.
-
-    The middle is protected unless it alone takes more than half of the room.
-    """
-    whole = encoder.part(text)
-    if len(whole.token_ids) <= room:
-        return [whole]
-    middle = encoder.part(text[start:end])
-    cut = Part(middle.token_ids, "left") if len(middle.token_ids) > room // 2 else middle
-    return [encoder.part(text[:start], "left"), cut, encoder.part(text[end:], "right")]
-
-
-def encode_entity_mentions(
-    encoder: PairEncoder,
-    mentions: list[EntityMention],
-    descriptions: Sequence[Sequence[tuple[str, str]]],
-    template: str,
-    position: Position,
-    stages: int,
-) -> Iterator[EncodedPair]:
-    """Yield a pair per candidate, all candidates of a mention in turn (paper, section 3.2.2).
-
-    A description is a prompt with `{}` and what stands in it, which may be cut at its right end. Two stages: the
-    text with the first prompt about the mention is one segment, the description the other. One stage leaves that
-    prompt out, as the authors' release does.
-    """
-    for mention, candidates in zip(mentions, descriptions, strict=True):
-        end = mention.offset + len(mention.name)
-        text = _around(encoder, mention.text, mention.offset, end, encoder.max_length // 2)
-        if stages == 2:
-            text = [*text, encoder.part(template.replace("{}", mention.name))]
-        for prompt, filler in candidates:
-            head, tail = prompt.split("{}")
-            description = [encoder.part(head), encoder.part(filler, "right"), encoder.part(tail)]
-            yield encoder.encode(*_in_order(description, text, position))
-
-
-def encode_clozes(
-    encoder: PairEncoder, clozes: list[Cloze], blank: str, position: Position, soft: bool
-) -> Iterator[EncodedPair]:
-    """Yield a pair per candidate, all candidates of a text in turn; a long text keeps a window around the blank.
-
-    Soft positions: the blank leaves the text and the candidate takes its position ids (paper, section 3.2.3). Hard
-    positions: the blank stays as the data spell it and positions count on.
-    """
-    mark = encoder.part(blank)
-    for cloze in clozes:
-        before, after = encoder.part(cloze.before, "left"), encoder.part(cloze.after, "right")
-        for word in cloze.candidates:
-            candidate = encoder.part(word)
-            if soft:
-                yield _soft_cloze(encoder, before, after, candidate, position)
-            else:
-                yield encoder.encode(*_in_order([candidate], [before, mark, after], position))
-
-
-def _soft_cloze(encoder: PairEncoder, before: Part, after: Part, candidate: Part, position: Position) -> EncodedPair:
-    left, word, right = encoder.fit([before, candidate, after])
-    start = 1 if position == "suffix" else 2  # with a prefix, the candidate's [SEP] has position 1
-    places = range(start, start + len(left) + len(word) + len(right))
-    blank = places[len(left) : len(left) + len(word)]
-    text_places = [*places[: len(left)], *places[len(left) + len(word) :]]
-    end = places.stop
-    if position == "suffix":
-        token_ids = [encoder.cls_id, *left, *right, encoder.sep_id, *word, encoder.sep_id]
-        return EncodedPair(token_ids, len(left) + len(right) + 2, [0, *text_places, end, *blank, end + 1])
-    token_ids = [encoder.cls_id, *word, encoder.sep_id, *left, *right, encoder.sep_id]
-    return EncodedPair(token_ids, len(word) + 2, [0, *blank, 1, *text_places, end])
-
-
-def _in_order(prompt: list[Part], text: list[Part], position: Position) -> tuple[list[Part], list[Part]]:
-    return (prompt, text) if position == "prefix" else (text, prompt)

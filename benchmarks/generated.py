@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import _root  # noqa: F401
 import numpy as np
+import random_checkpoint
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
-import random_checkpoint  # noqa: E402
-
-from nsp_bert.checkpoint import load_vocabulary  # noqa: E402
+from nsp_bert.checkpoints.checkpoint import load_vocabulary
 
 VOCABULARY = 21128  # entries, as in Google's Chinese BERT
 POSITIONS = 512

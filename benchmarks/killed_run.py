@@ -24,18 +24,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from generated import ROOT, characters, random_texts, write_split
+from generated import characters, random_texts, write_split
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 from speed_report import machine
 
-from nsp_bert.backends import BACKENDS, PRECISIONS
-from nsp_bert.cards import card_names, load_card
-from nsp_bert.checkpoint import DEFAULT_MODEL, open_checkpoint
+from nsp_bert.cards import ClassificationCard, cards_of, load_card
+from nsp_bert.checkpoints.checkpoint import DEFAULT_MODEL, open_checkpoint
 from nsp_bert.cli import positive, run_main
 from nsp_bert.errors import UserError
-from nsp_bert.results import FIGURES, prepare_output, versions, write_text
+from nsp_bert.files import ROOT, write_text
+from nsp_bert.results.runs import FIGURES, prepare_output, versions
+from nsp_bert.scoring.backends import BACKENDS, PRECISIONS
 
 LENGTH = 16  # characters of a text
 POLL = 0.2  # seconds
@@ -50,7 +51,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--pairs", type=positive, default=1_000_000, help="of the long run (%(default)s)")
     parser.add_argument("--control-pairs", type=positive, default=50_000, help="of the control (%(default)s)")
     parser.add_argument("--kill-at", type=float, default=0.5, metavar="SHARE", help="of the scores (%(default)s)")
-    parser.add_argument("--dataset", choices=card_names("classification"), default="eprstmt", help="%(default)s")
+    names = [card.name for card in cards_of(ClassificationCard)]
+    parser.add_argument("--dataset", choices=names, default="eprstmt", help="%(default)s")
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME_OR_DIR", help="%(default)s")
     parser.add_argument("--backend", choices=tuple(BACKENDS), default="tensorflow", help="%(default)s")
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="%(default)s")

@@ -17,14 +17,12 @@ import tempfile
 import time
 from pathlib import Path
 
+import _root  # noqa: F401
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from nsp_bert.cards import load_card  # noqa: E402
-from nsp_bert.knowledge_base import read_knowledge_base  # noqa: E402
-from utils import load_entity_mentions  # noqa: E402
+from nsp_bert.cards import load_card
+from nsp_bert.knowledge_base import read_knowledge_base
+from utils import load_entity_mentions
 
 MENTIONS_A_TEXT = 3
 NAMES_A_ENTITY = 3

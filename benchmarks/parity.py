@@ -29,8 +29,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "golden")]
+from _root import ROOT
+
 MISSING = [name for name in ("torch", "transformers", "numpy", "yaml", "rich") if find_spec(name) is None]
 
 if not MISSING:  # --help and the message about what is missing need none of these

@@ -37,20 +37,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from generated import ROOT, write_model
+from generated import write_model
 from speed_report import compare, machine, print_table, summarise
 from speed_workers import ENGINES
 from tqdm import tqdm
 
-from nsp_bert.cards import card_names, load_card
-from nsp_bert.checkpoint import Checkpoint, open_checkpoint
-from nsp_bert.checkpoint_files import read_tensors
+from nsp_bert.cards import ClassificationCard, cards_of, load_card
+from nsp_bert.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from nsp_bert.checkpoints.tensors import read_tensors
 from nsp_bert.cli import positive, run_main
+from nsp_bert.encoding import encode_label_pairs
 from nsp_bert.errors import UserError
-from nsp_bert.results import prepare_output, versions, write_text
-from nsp_bert.scorer import EncodedPair
+from nsp_bert.files import ROOT, write_text
+from nsp_bert.results.runs import prepare_output, versions
 from nsp_bert.session import choose_data
-from utils import encode_label_pairs, load_examples, make_pair_encoder
+from nsp_bert.tokenization import EncodedPair, make_pair_encoder
+from utils import load_examples
 
 NAMES = [name for name in ENGINES if name != "matmul"]
 RANDOM_SHAPES = {"base": (12, 768), "3-layers": (3, 768)}  # layers, width
@@ -65,7 +67,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     model = parser.add_mutually_exclusive_group()
     model.add_argument("--model", metavar="NAME_OR_DIR", help="a name in models/cards.yaml or a checkpoint's folder")
     model.add_argument("--random", choices=RANDOM_SHAPES, default="base", help="a random checkpoint (%(default)s)")
-    parser.add_argument("--dataset", choices=card_names("classification"), default="tnews", help="%(default)s")
+    names = [card.name for card in cards_of(ClassificationCard)]
+    parser.add_argument("--dataset", choices=names, default="tnews", help="%(default)s")
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="default: as the scripts, or the bundled sample")
     parser.add_argument("--rows", type=positive, metavar="N", help=f"of the dataset; default: {PAIRS} pairs")
     parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="that are counted (%(default)s)")
@@ -135,7 +138,7 @@ def prepare(options: argparse.Namespace, folder: Path) -> tuple[Path, Checkpoint
     checkpoint, card = open_checkpoint(source), load_card(options.dataset)
     data, template = choose_data(card, options.data_dir), card.templates[-1]
     rows = options.rows or max(PAIRS // len(card.labels), 1)
-    texts = [one.content for one in load_examples(card, data.folder, card.split, rows)]
+    texts = [one.content.text for one in load_examples(card, data.folder, card.split, rows)]
     prompts = card.prompts(template)
     encoder = make_pair_encoder(checkpoint, card.max_length)
     pairs = list(encode_label_pairs(encoder, texts, prompts, card.position))

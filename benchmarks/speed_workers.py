@@ -22,12 +22,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+import _root  # noqa: F401
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "golden")]
-
-from nsp_bert.errors import first_line  # noqa: E402
+from nsp_bert.errors import first_line
 
 NAIVE_BATCH = 32  # rows, in file order
 MATMUL_REPEATS = 5
@@ -64,8 +62,8 @@ def load_naive(job: Job, first: FirstScores) -> Engine:
     label's score is the probability of IsNext.
     """
     os.environ["TF_CPU_ALLOCATOR_USE_BFC"] = "0"  # TensorFlow's own default, which ours changes
-    from nsp_bert.backends import count_cores
     from nsp_bert.environment import import_tensorflow
+    from nsp_bert.scoring.backends import count_cores
 
     tf = import_tensorflow()
     from bert4keras.models import build_transformer_model
@@ -138,10 +136,11 @@ def load_hugging_face(precision: str, job: Job, first: FirstScores) -> Engine:
 
 def load_ours(backend: str, precision: str, job: Job, first: FirstScores) -> Engine:
     """The scripts' own way from texts and prompts to log-odds, tokenising included."""
-    from nsp_bert.backends import load_backend
-    from nsp_bert.checkpoint import open_checkpoint
-    from nsp_bert.scorer import Scorer
-    from utils import encode_label_pairs, make_pair_encoder
+    from nsp_bert.checkpoints.checkpoint import open_checkpoint
+    from nsp_bert.encoding import encode_label_pairs
+    from nsp_bert.scoring.backends import load_backend
+    from nsp_bert.scoring.scorer import Scorer
+    from nsp_bert.tokenization import make_pair_encoder
 
     checkpoint = open_checkpoint(job["model"])
     encoder = make_pair_encoder(checkpoint, job["max_length"])
@@ -167,8 +166,8 @@ def load_matmul(job: Job, first: FirstScores) -> Engine:
 
     A product of size N takes 2 N^3 flops; the best of several counts.
     """
-    from nsp_bert.backends import count_cores
     from nsp_bert.environment import import_tensorflow
+    from nsp_bert.scoring.backends import count_cores
 
     tf = import_tensorflow()
     size = job["matmul_size"]

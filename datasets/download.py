@@ -12,19 +12,17 @@ in datasets/fewclue_files.txt. What is there and right is not fetched again.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
+import _root  # noqa: F401
 from rich.console import Console
 from rich.table import Table
 
 from nsp_bert.cards import DATASETS, EntityLinkingCard, load_card
+from nsp_bert.checkpoints.download import fetch
 from nsp_bert.cli import run_main
-from nsp_bert.download import fetch
 from nsp_bert.errors import UserError
-from nsp_bert.fingerprint import digest
+from nsp_bert.files import digest
 from nsp_bert.knowledge_base import read_knowledge_base
 from nsp_bert_entity_linking import sort_mentions
 from utils import load_entity_mentions, read_rows, split_path

@@ -16,18 +16,18 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import _root  # noqa: F401
 
-from nsp_bert.checkpoint import CONFIG_KEYS, load_config, load_vocabulary, open_checkpoint
-from nsp_bert.checkpoint_files import read_tensors, write_tensors, written_folder
+from nsp_bert.checkpoints.checkpoint import CONFIG_KEYS, load_config, load_vocabulary, open_checkpoint
+from nsp_bert.checkpoints.conversion import config_from_uer, is_uer, to_google, to_hugging_face
+from nsp_bert.checkpoints.tensors import read_tensors, write_tensors
+from nsp_bert.checkpoints.torch_files import find_weights, read_state, write_safetensors
 from nsp_bert.cli import run_main
-from nsp_bert.conversion import config_from_uer, is_uer, to_google, to_hugging_face
 from nsp_bert.errors import UserError
-from nsp_bert.torch_files import find_weights, read_state, write_safetensors
+from nsp_bert.files import replacing_folder
 
 KEPT_KEYS = (*CONFIG_KEYS, "type_vocab_size", "hidden_dropout_prob", "attention_probs_dropout_prob")
 
@@ -67,7 +67,7 @@ def to_tensorflow(options: argparse.Namespace) -> None:
     if size > config["vocab_size"]:
         raise UserError(f"{vocab}: {size} lines, but the weights hold {config['vocab_size']} word embeddings")
     converted = to_google(state, config)
-    with written_folder(options.target) as folder:
+    with replacing_folder(options.target) as folder:
         write_tensors(folder / "bert_model.ckpt", converted.tensors)
         write_json(folder / "bert_config.json", config)
         shutil.copyfile(vocab, folder / "vocab.txt")
@@ -81,7 +81,7 @@ def to_tensorflow(options: argparse.Namespace) -> None:
 def to_pytorch(options: argparse.Namespace) -> None:
     checkpoint = open_checkpoint(str(options.source), needs=("encoder",))
     state, left_out = to_hugging_face(read_tensors(checkpoint.prefix))
-    with written_folder(options.target) as folder:
+    with replacing_folder(options.target) as folder:
         write_safetensors(state, folder / "model.safetensors")
         config = checkpoint.config | {"model_type": "bert", "architectures": ["BertForPreTraining"]}
         write_json(folder / "config.json", config)

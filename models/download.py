@@ -15,21 +15,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
+import _root  # noqa: F401
 from rich.console import Console
 from rich.table import Table
 
-from nsp_bert.checkpoint import load_config, load_vocabulary, open_checkpoint
+from nsp_bert.checkpoints.checkpoint import load_config, load_vocabulary, open_checkpoint
+from nsp_bert.checkpoints.download import MissingFileError, fetch, unpack_zip
+from nsp_bert.checkpoints.model_cards import MODELS, Archive, HuggingFace, ModelCard, load_model_cards
+from nsp_bert.checkpoints.torch_files import WEIGHT_FILES
 from nsp_bert.cli import positive, run_main
-from nsp_bert.download import MissingFileError, fetch, unpack_zip
 from nsp_bert.errors import UserError
-from nsp_bert.model_cards import MODELS, Archive, HuggingFace, ModelCard, load_model_cards
-from nsp_bert.torch_files import WEIGHT_FILES
 
 HUGGING_FACE = "https://huggingface.co"
 UNVERIFIED = "not verified: its makers publish no checksum"

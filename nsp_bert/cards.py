@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from typing_extensions import Self
 
 from nsp_bert.errors import UserError
+from nsp_bert.files import DATASETS
 
-DATASETS = Path(__file__).resolve().parent.parent / "datasets"
 CARDS = DATASETS / "cards"
 SAMPLE_DIR = DATASETS / "sample"
-
+CANDIDATES_CONTRAST, SAMPLES_CONTRAST = "candidates-contrast", "samples-contrast"  # paper, section 3.3
 Position = Literal["prefix", "suffix"]
+Positions = Literal["hard", "soft"]
+Stages = Literal[1, 2]
 
 
 class Strict(BaseModel):
@@ -30,6 +34,37 @@ class Template(Strict):
     words: dict[str, str] | None = None
 
 
+@dataclass(frozen=True)
+class Prompt:
+    """One choice of every prompt option: where the prompt stands, and what else the task asks for.
+
+    `number` counts the card's templates from 1 and is None for a text of the user's own.
+    """
+
+    position: Position
+    template: Template | None = None
+    number: int | None = None
+    stages: Stages | None = None
+    positions: Positions | None = None
+
+    @property
+    def text(self) -> str:
+        """The template's text, empty for a task without templates."""
+        return self.template.text if self.template else ""
+
+    @property
+    def settings(self) -> dict[str, str | int | None]:
+        """What a result file says of it."""
+        template = {"template": self.template.text, "template_number": self.number} if self.template else {}
+        return template | self.own | {"prompt_position": self.position}
+
+    @property
+    def own(self) -> dict[str, str | int | None]:
+        """The options that are the task's own."""
+        values = {"stages": self.stages, "positions": self.positions}
+        return {name: value for name, value in values.items() if value is not None}
+
+
 class Submission(Strict):
     """The leaderboard's file for a dataset: its name, the type of the id, and the key and type of the answer."""
 
@@ -42,8 +77,14 @@ class Submission(Strict):
 class CardBase(Strict):
     """What every card says. `position` is where the prompt stands; `dev_split` teaches thresholds."""
 
+    takes_templates: ClassVar[bool] = False  # templates are the task's prompts
+    takes_stages: ClassVar[bool] = False  # the prompt may ask in one stage or in two
+    takes_positions: ClassVar[bool] = False  # soft or hard position ids
+    mapping: ClassVar[str] = CANDIDATES_CONTRAST
+
     name: str
     title: str
+    task: str
     path: str = Field(description="file of a split below the data folder, with {split}")
     data_dir: str = Field(default="fewclue", description="the data folder below datasets/ without --data-dir")
     source: str
@@ -57,22 +98,46 @@ class CardBase(Strict):
     position: Position
     max_length: int = 128
     submission: Submission | None = None
+    templates: list[Template] = Field(default=[], description="prompts with {}; the last is the default")
 
+    @property
+    def label_values(self) -> tuple[str, ...]:
+        """The labels that every row is offered, in the order of its scores; none where rows differ."""
+        return ()
 
-class TemplateChoice:
-    """The choice of `--template`, for cards with `templates`."""
+    @property
+    def other_files(self) -> tuple[str, ...]:
+        """Paths below the data folder that a run reads beside its splits."""
+        return ()
 
-    title: str
-    templates: list[Template]
+    @model_validator(mode="after")
+    def _check_templates(self) -> Self:
+        if bool(self.templates) != self.takes_templates:
+            raise ValueError("templates: one at least" if self.takes_templates else "templates: the task has none")
+        for template in self.templates:
+            check_slot("templates", template.text)
+        return self
+
+    @property
+    def default_prompt(self) -> Prompt:
+        """The prompt without any prompt option."""
+        number, template = self.template(None) if self.takes_templates else (None, None)
+        return Prompt(
+            self.position,
+            template,
+            number,
+            stages=2 if self.takes_stages else None,
+            positions="soft" if self.takes_positions else None,
+        )
 
     def template(self, choice: str | None) -> tuple[int | None, Template]:
         """Return (number, template) for a number from 1, a text with `{}`, or None for the default (the last).
 
-        The number is None for a text that is not one of the card's.
+        The number is None for a text that is not one of the card's. Raises UserError for a choice that is neither.
         """
         if choice is None:
             return len(self.templates), self.templates[-1]
-        if choice.lstrip("-").isdigit():
+        if choice.removeprefix("-").isdecimal() and choice.isascii():
             if not 1 <= int(choice) <= len(self.templates):
                 texts = ", ".join(f"{number} = {one.text}" for number, one in enumerate(self.templates, 1))
                 raise UserError(f"--template {choice}: {self.title} has templates {texts}; or give a text with {{}}")
@@ -83,6 +148,12 @@ class TemplateChoice:
         return None, parse_template(choice)
 
 
+def check_slot(key: str, text: str) -> None:
+    """Raise ValueError unless `{}` stands in a prompt exactly once."""
+    if text.count("{}") != 1:
+        raise ValueError(f"{key}: {text!r} must hold {{}} once")
+
+
 class ClassificationFields(Strict):
     """Keys of a row: `text`, or several joined, is what is classified; `label` and `id` may be absent from a row."""
 
@@ -91,14 +162,27 @@ class ClassificationFields(Strict):
     id: str = "id"
 
 
-class ClassificationCard(TemplateChoice, CardBase):
+class ClassificationCard(CardBase):
     """One sentence and label prompts, by candidates-contrast."""
+
+    takes_templates = True
 
     task: Literal["classification"]
     fields: ClassificationFields
     joiner: str = Field(default=". ", description="between several texts")
     labels: dict[str, str] = Field(min_length=2, description="label value -> label word (verbalizer), in score order")
-    templates: list[Template] = Field(min_length=1, description="the last is the default")
+
+    @property
+    def label_values(self) -> tuple[str, ...]:
+        """The label values."""
+        return tuple(self.labels)
+
+    @model_validator(mode="after")
+    def _check_words(self) -> Self:
+        for template in self.templates:
+            if template.words is not None and list(template.words) != list(self.labels):
+                raise ValueError(f"templates: the words of {template.text!r} must name the labels in their order")
+        return self
 
     def prompts(self, template: Template) -> list[str]:
         """Return one prompt per label, in card order."""
@@ -117,11 +201,18 @@ class PairFields(Strict):
 class SentencePairCard(CardBase):
     """Two sentences, by samples-contrast: `labels` from the least to the most likely next sentence."""
 
+    mapping = SAMPLES_CONTRAST
+
     task: Literal["sentence-pair"]
     fields: PairFields
     labels: list[str] = Field(min_length=2)
     joiner: str = Field(default=",", description="between the texts of a list")
     protect_prompt: bool = False
+
+    @property
+    def label_values(self) -> tuple[str, ...]:
+        """The labels, ascending."""
+        return tuple(self.labels)
 
 
 class CoreferenceFields(Strict):
@@ -137,13 +228,21 @@ class CoreferenceFields(Strict):
     id: str = "id"
 
 
-class CoreferenceCard(TemplateChoice, CardBase):
+class CoreferenceCard(CardBase):
     """A pronoun and a span, by samples-contrast; `{}` of a template stands for the pronoun."""
+
+    takes_templates = True
+    takes_stages = True
+    mapping = SAMPLES_CONTRAST
 
     task: Literal["coreference"]
     fields: CoreferenceFields
     labels: list[str] = Field(min_length=2)
-    templates: list[Template] = Field(min_length=1)
+
+    @property
+    def label_values(self) -> tuple[str, ...]:
+        """The labels, ascending."""
+        return tuple(self.labels)
 
 
 class ClozeFields(Strict):
@@ -157,6 +256,8 @@ class ClozeFields(Strict):
 
 class ClozeCard(CardBase):
     """A blank and its candidates, by candidates-contrast."""
+
+    takes_positions = True
 
     task: Literal["cloze"]
     fields: ClozeFields
@@ -187,16 +288,18 @@ class KnowledgeBaseFile(Strict):
     summary: str = Field(description="the predicate whose object describes the entity")
 
 
-class EntityLinkingCard(TemplateChoice, CardBase):
+class EntityLinkingCard(CardBase):
     """A mention and the entities of its name, or the types of what is not in the knowledge base; candidates-contrast.
 
     `{}` of a template stands for the mention. A label that begins with `nil_prefix` is one of `types`.
     """
 
+    takes_templates = True
+    takes_stages = True
+
     task: Literal["entity-linking"]
     fields: MentionFields
     knowledge_base: KnowledgeBaseFile
-    templates: list[Template] = Field(min_length=1)
     summary_prompt: str
     fact_prompt: str = Field(description="with {predicate} and {object}; where an entity has no summary")
     type_prompt: str
@@ -204,9 +307,21 @@ class EntityLinkingCard(TemplateChoice, CardBase):
     types: dict[str, str] = Field(min_length=2, description="label value -> type word, in score order")
     other: str = Field(description="the type that is left out of the second accuracy")
 
+    @property
+    def other_files(self) -> tuple[str, ...]:
+        """The knowledge base."""
+        return (self.knowledge_base.path,)
+
+    @model_validator(mode="after")
+    def _check_prompts(self) -> Self:
+        check_slot("summary_prompt", self.summary_prompt)
+        check_slot("type_prompt", self.type_prompt)
+        return self
+
 
 Card = ClassificationCard | SentencePairCard | CoreferenceCard | ClozeCard | EntityLinkingCard
-ADAPTER: TypeAdapter[Any] = TypeAdapter(Annotated[Card, Field(discriminator="task")])
+CardT = TypeVar("CardT", bound=Card)
+ADAPTER: TypeAdapter[Card] = TypeAdapter(Annotated[Card, Field(discriminator="task")])
 
 
 def parse_template(text: str) -> Template:
@@ -216,22 +331,22 @@ def parse_template(text: str) -> Template:
     return Template(text=text)
 
 
-def load_cards() -> list[Any]:
+def load_cards() -> list[Card]:
     """Return every card, by name."""
     return [load_card(path.stem) for path in sorted(CARDS.glob("*.yaml"))]
 
 
-def card_names(task: str) -> list[str]:
-    """Return the names of the cards of a task, those with the fewest labels (the cheapest to score) first."""
-    chosen = [card for card in load_cards() if card.task == task]
-    return [card.name for card in sorted(chosen, key=lambda card: (len(getattr(card, "labels", ())), card.name))]
+def cards_of(kind: type[CardT]) -> list[CardT]:
+    """Return the cards of a task, those with the fewest labels (the cheapest to score) first."""
+    chosen = [card for card in load_cards() if isinstance(card, kind)]
+    return sorted(chosen, key=lambda card: (len(card.label_values), card.name))
 
 
-def load_card(name: str, folder: Path = CARDS) -> Any:
+def load_card(name: str, folder: Path = CARDS) -> Card:
     """Return a validated card. Raises UserError naming the file and the key that is unknown, missing or mistyped."""
     path = folder / f"{name}.yaml"
     try:
-        card = ADAPTER.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return ADAPTER.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
     except OSError as error:
         known = ", ".join(sorted(one.stem for one in folder.glob("*.yaml")))
         raise UserError(f"no dataset {name!r}: there are cards for {known}") from error
@@ -239,15 +354,6 @@ def load_card(name: str, folder: Path = CARDS) -> Any:
         raise UserError(f"{path}: {validation_reasons(error)}") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not a YAML mapping ({' '.join(str(error).split())})") from error
-    for key in ("summary_prompt", "type_prompt"):
-        if getattr(card, key, "{}").count("{}") != 1:
-            raise UserError(f"{path}: {key}: {getattr(card, key)!r} must hold {{}} once")
-    for template in getattr(card, "templates", ()):
-        if template.text.count("{}") != 1:
-            raise UserError(f"{path}: templates: {template.text!r} must hold {{}} once")
-        if template.words is not None and list(template.words) != list(card.labels):
-            raise UserError(f"{path}: templates: the words of {template.text!r} must name the labels in their order")
-    return card
 
 
 def validation_reasons(error: ValidationError) -> str:

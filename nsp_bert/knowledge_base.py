@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from tqdm import tqdm
 
 from nsp_bert.cards import EntityLinkingCard, KnowledgeBaseFile
+from nsp_bert.contents import EntityMention
 from nsp_bert.errors import UserError
-from nsp_bert.rows import read_json_lines
+from nsp_bert.files import Row
+from nsp_bert.rows import Example, read_json_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def read_knowledge_base(card: EntityLinkingCard, data_dir: Path, names: set[str]
     return KnowledgeBase(candidates, frozenset(held), size)
 
 
-def _identity(keys: KnowledgeBaseFile, place: str, row: dict[str, Any]) -> tuple[str, list[str]]:
+def _identity(keys: KnowledgeBaseFile, place: str, row: Row) -> tuple[str, list[str]]:
     """Return the id and the different names of an entity, in the order of the file."""
     entity_id, subject, aliases = row.get(keys.id), row.get(keys.name), row.get(keys.aliases)
     if not isinstance(entity_id, str) or not isinstance(subject, str):
@@ -77,7 +79,7 @@ def _identity(keys: KnowledgeBaseFile, place: str, row: dict[str, Any]) -> tuple
     return entity_id, list(dict.fromkeys([subject, *aliases]))
 
 
-def _entity(keys: KnowledgeBaseFile, place: str, entity_id: str, row: dict[str, Any]) -> Entity:
+def _entity(keys: KnowledgeBaseFile, place: str, entity_id: str, row: Row) -> Entity:
     summary, facts = "", []
     rows = row.get(keys.facts)
     if not isinstance(rows, list):
@@ -91,3 +93,28 @@ def _entity(keys: KnowledgeBaseFile, place: str, entity_id: str, row: dict[str, 
         elif not summary:
             summary = value.strip()
     return Entity(entity_id, summary, tuple(facts))
+
+
+class Kinds(NamedTuple):
+    """Mentions sorted by what can be asked of them; `elsewhere`: the gold entity is not known under the name."""
+
+    linking: list[Example[EntityMention]]
+    typing: list[Example[EntityMention]]
+    elsewhere: list[Example[EntityMention]]
+    unknown: list[Example[EntityMention]]
+
+
+def sort_mentions(card: EntityLinkingCard, mentions: list[Example[EntityMention]], base: KnowledgeBase) -> Kinds:
+    """Sort by the gold label; without labels, what has candidates is linked and what has none is typed."""
+    kinds = Kinds([], [], [], [])
+    for mention in mentions:
+        candidates = base.candidates.get(mention.content.name, [])
+        if mention.label in card.types or (mention.label is None and not candidates):
+            kinds.typing.append(mention)
+        elif mention.label is None or any(entity.id == mention.label for entity in candidates):
+            kinds.linking.append(mention)
+        elif mention.label in base.ids:
+            kinds.elsewhere.append(mention)
+        else:
+            kinds.unknown.append(mention)
+    return kinds

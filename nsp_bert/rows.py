@@ -1,26 +1,64 @@
-"""The rows of a dataset's file: JSON lines, csv or tsv."""
+"""The rows of a dataset's file (JSON lines, csv or tsv), and what a row becomes: an example."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
-import json
-from collections.abc import Callable, Iterator
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Generic, Literal, TypeVar
 
 from nsp_bert.errors import UserError
+from nsp_bert.files import Row, parse_row, utf8_lines
 
 LONGEST_FIELD = 10_000_000
 EXTRA = "\0"  # holds what a row has beyond its columns; no column is called so
+ContentT = TypeVar("ContentT", bound="Content")
+
+
+class Content(ABC):
+    """What a task scores of a row; each kind is a frozen dataclass. Equal contents have equal scores."""
+
+    __slots__ = ()
+
+    @property
+    def shown(self) -> dict[str, object]:
+        """The content as a reader of the results wants to see it."""
+        return asdict(self)  # type: ignore[call-overload]
+
+    @abstractmethod
+    def with_text(self: ContentT, text: str) -> ContentT:
+        """Return the same content with another text in the text's place."""
+
+
+@dataclass(frozen=True, slots=True)  # there are as many as rows
+class Example(Generic[ContentT]):
+    """One row of a split: `index` counts from 0 in file order; `label` is a label value as text, or None.
+
+    Examples of the same `cluster` are not independent.
+    """
+
+    index: int
+    id: object
+    content: ContentT
+    label: str | None
+    cluster: Hashable = None
+
+    @property
+    def shown(self) -> dict[str, object]:
+        """Return the content as a reader of the results wants to see it."""
+        return self.content.shown
 
 
 @contextlib.contextmanager
-def _opened(path: Path, mode: str = "r", **how: Any) -> Iterator[IO[Any]]:
+def _opened(path: Path, mode: Literal["r", "rb"], encoding: str | None = None) -> Iterator[IO[Any]]:
     """Open a file. Raises UserError when it is not there or cannot be read."""
     try:
-        with path.open(mode, **how) as stream:
+        with path.open(mode, encoding=encoding, newline=None if mode == "rb" else "") as stream:
             yield stream
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; datasets/README.md tells where the data come from") from error
@@ -30,57 +68,60 @@ def _opened(path: Path, mode: str = "r", **how: Any) -> Iterator[IO[Any]]:
 
 def read_json_lines(
     path: Path, limit: int | None = None, advance: Callable[[int], object] | None = None
-) -> Iterator[tuple[str, dict[str, Any]]]:
+) -> Iterator[tuple[str, Row]]:
     """Yield (place, object) of a UTF-8 JSON-lines file, place being `file:line` for messages; blank lines are skipped.
 
-    Lines end with LF or CRLF alone: U+2028 and the like stand inside real texts. `advance` hears the bytes of each
-    line that is read. Raises UserError with the place.
+    `advance` hears the bytes of each line that is read. Raises UserError with the place.
     """
-    shown = f"{path.parent.name}/{path.name}"
-    try:
-        with _opened(path, "rb") as stream:
-            lines = ((number, line) for number, line in enumerate(stream, 1) if line.strip())
-            for number, line in islice(lines, limit):
-                place = f"{shown}:{number}"
-                if advance:
-                    advance(len(line))
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-                row = json.loads(text)
-                if not isinstance(row, dict):
-                    raise UserError(f"{place}: not a JSON object; the file must hold one object a line")
-                yield place, row
-    except UnicodeDecodeError as error:
-        raise UserError(f"{shown}:{number}: not UTF-8 ({error.reason}); fetch the file again or convert it") from error
-    except json.JSONDecodeError as error:
-        raise UserError(f"{shown}:{number}: broken JSON ({error.msg}, column {error.colno}); mend the line") from error
+    name = f"{path.parent.name}/{path.name}"
+    with _opened(path, "rb") as stream:
+        lines = utf8_lines(_counted(stream, advance) if advance else stream, name)
+        for number, line in islice(((number, line) for number, line in lines if line.strip()), limit):
+            place = f"{name}:{number}"
+            yield place, parse_row(line, place)
+
+
+def _counted(stream: Iterable[bytes], advance: Callable[[int], object]) -> Iterator[bytes]:
+    for line in stream:
+        advance(len(line))
+        yield line
 
 
 def read_table(
     path: Path, columns: list[str] | None, delimiter: str, limit: int | None = None
-) -> Iterator[tuple[str, dict[str, Any]]]:
+) -> Iterator[tuple[str, Row]]:
     """Yield (place, row) of a UTF-8 csv or tsv file; without `columns` its first line names them.
 
     In csv a quoted value may hold line breaks; tsv knows no quotes. Raises UserError with the place.
     """
-    shown = f"{path.parent.name}/{path.name}"
+    name = f"{path.parent.name}/{path.name}"
     csv.field_size_limit(LONGEST_FIELD)
-    form: dict[str, Any] = {"delimiter": delimiter, "restkey": EXTRA, "strict": True}
-    if delimiter == "\t":
-        form["quoting"] = csv.QUOTE_NONE
-    reader: Any = None
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+    line = 0
     try:
-        with _opened(path, encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, columns, **form)
+        with _opened(path, "r", "utf-8-sig") as stream:
+            reader = csv.DictReader(stream, columns, EXTRA, delimiter=delimiter, quoting=quoting, strict=True)
             for row in islice(reader, limit):
-                place = f"{shown}:{reader.line_num}"
-                names = reader.fieldnames
-                if EXTRA in row or None in row.values():
-                    found = sum(value is not None for value in row.values()) + len(row.get(EXTRA, [None])) - 1
-                    raise UserError(f"{place}: {found} columns instead of {len(names)} ({', '.join(names)})")
-                yield place, row
+                line = reader.line_num
+                _check_columns(f"{name}:{line}", row, list(reader.fieldnames or ()))
+                yield f"{name}:{line}", row
     except UnicodeDecodeError as error:
-        line = reader.line_num if reader else 0
-        raise UserError(f"{shown}: not UTF-8 after line {line} ({error.reason}); fetch or convert it") from error
+        raise UserError(f"{name}: not UTF-8 after line {line} ({error.reason}); fetch or convert it") from error
     except csv.Error as error:
-        line = reader.line_num + 1 if reader else 1
-        raise UserError(f"{shown}:{line}: broken csv ({error}); mend the line") from error
+        raise UserError(f"{name}:{line + 1}: broken csv ({error}); fix the line") from error
+
+
+def _check_columns(place: str, row: dict[str, Any], names: list[str]) -> None:
+    if EXTRA in row or None in row.values():
+        found = sum(value is not None for value in row.values()) + len(row.get(EXTRA, [None])) - 1
+        raise UserError(f"{place}: {found} columns instead of {len(names)} ({', '.join(names)})")
+
+
+def read_texts(source: str) -> list[str]:
+    """Return the non-blank lines of a UTF-8 file, or of standard input for `-`. Raises UserError with the line."""
+    try:
+        data = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+    except OSError as error:
+        raise UserError(f"--input {source}: cannot be read ({error.strerror})") from error
+    lines = (line.strip() for _, line in utf8_lines(data.split(b"\n"), f"--input {source}"))
+    return [line for line in lines if line]

@@ -1,22 +1,198 @@
-"""What one run of a dataset knows, from its data to the result."""
+"""Everything that is needed to score one dataset under one choice of options."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Generic, Literal, Protocol, TypeVar
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
-from nsp_bert.cards import DATASETS, SAMPLE_DIR
-from nsp_bert.checkpoint import Checkpoint
-from nsp_bert.precision import choose_precision
-from nsp_bert.published import Published
-from nsp_bert.results import Answer, Run
-from nsp_bert.score_files import ScoreFiles
-from nsp_bert.scorer import EncodedPair, Scorer, Scores
+from nsp_bert.answer_mapping import Predictions, split_by_sizes
+from nsp_bert.cards import SAMPLE_DIR, CardBase, CardT, Position, Positions, Prompt, Stages, Template
+from nsp_bert.checkpoints.checkpoint import Checkpoint
+from nsp_bert.checkpoints.model_cards import Head
+from nsp_bert.errors import UserError
+from nsp_bert.files import DATASETS
+from nsp_bert.results.runs import Subject
+from nsp_bert.results.summary import NSP_BERT, Fingerprint, PrecisionCheck
+from nsp_bert.rows import ContentT, Example
+from nsp_bert.scoring.backends import load_backend
+from nsp_bert.scoring.distributed import load_ray
+from nsp_bert.scoring.precision import choose_precision
+from nsp_bert.scoring.score_files import ScoreFiles
+from nsp_bert.scoring.scorer import Scorer, Scores
+from nsp_bert.tokenization import EncodedPair, PairEncoder, make_pair_encoder
+
+PREFIX_OR_SUFFIX: tuple[Position, ...] = ("prefix", "suffix")
+ONE_OR_TWO: tuple[Stages, ...] = (1, 2)
+HARD_OR_SOFT: tuple[Positions, ...] = ("hard", "soft")
+ValueT = TypeVar("ValueT")
+TaskT = TypeVar("TaskT", bound="Task")
+
+
+class Task(Protocol[ContentT]):
+    """A dataset's rows under one prompt, as the engine sees them; utils.py holds the kinds."""
+
+    @property
+    def card(self) -> CardBase:
+        """The dataset's card."""
+
+    @property
+    def part(self) -> str:
+        """Which of several runs of the dataset this is; empty for a dataset that gives one."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that every example is offered, in the order of its scores; none where they differ."""
+
+    @property
+    def prompt(self) -> Prompt:
+        """The prompt, every option of it set."""
+
+    @property
+    def examples(self) -> Sequence[Example[ContentT]]:
+        """The rows whose predictions are asked for, in file order."""
+
+    @property
+    def size(self) -> str:
+        """How many rows are scored with what, in words."""
+
+    @property
+    def contents(self) -> Sequence[ContentT]:
+        """What is scored, in the order of the scores: the examples' contents, or all that predictions rest on."""
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many scores each content has."""
+
+    def pairs(self, contents: Iterable[ContentT]) -> Iterator[EncodedPair]:
+        """Yield the encoded pairs of each content in turn."""
+
+    def scores_of(self, scores: list[np.ndarray]) -> list[np.ndarray]:
+        """Return the examples' own scores, out of those of the contents."""
+
+    def predict(self, scores: list[np.ndarray]) -> Predictions:
+        """Return the examples' predictions from the scores float32 of each content, NaN where there is none."""
+
+    def preview(self, scores: list[np.ndarray]) -> np.ndarray:
+        """Return what the scores of the first n contents alone say, int64 (n,)."""
+
+    def more(self, place: int) -> dict[str, object]:
+        """Return what else the result file says of the example at a place."""
+
+    def with_template(self: TaskT, number: int, template: Template) -> TaskT:
+        """Return the same task under another of the card's templates."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """How scores are made: the name in result files, and the heads that a checkpoint must have."""
+
+    name: str
+    heads: tuple[Head, ...]
+
+
+ZERO_SHOT = Method(NSP_BERT, ("encoder", "pooler", "NSP"))
+
+
+class PromptOptions(BaseModel):
+    """The prompt options as they were given: None is the dataset's own value, with `ablate` every value in turn."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    template: str | None = None
+    prompt_position: Position | None = None
+    stages: Stages | None = None
+    positions: Positions | None = None
+    ablate: bool = False
+
+    def prompts(self, card: CardBase) -> Iterator[Prompt]:
+        """Yield the prompts to run. Raises UserError for a template that the card does not have."""
+        default = card.default_prompt
+        numbers = tuple(str(number) for number in range(1, len(card.templates) + 1))
+        for template, position, stages, positions in product(
+            self._values(self.template, numbers, numbers[-1] if numbers else None),
+            self._values(self.prompt_position, PREFIX_OR_SUFFIX, card.position),
+            self._values(self.stages, ONE_OR_TWO, default.stages),
+            self._values(self.positions, HARD_OR_SOFT, default.positions),
+        ):
+            number, chosen = (None, None) if template is None else card.template(template)
+            yield Prompt(position or card.position, chosen, number, stages, positions)
+
+    def _values(
+        self, given: ValueT | None, every: tuple[ValueT, ...], default: ValueT | None
+    ) -> tuple[ValueT | None, ...]:
+        """Return the values of an option to run; a card that does not take it has no default."""
+        if default is None:
+            return (None,)
+        return (given,) if given is not None else every if self.ablate else (default,)
+
+    def folder(self, prompt: Prompt) -> str:
+        """Return the folder of a prompt's run below `--output`: none, but with `ablate` one that tells what varies."""
+        if not self.ablate:
+            return ""
+        chosen = {
+            "prompt_position": None if self.prompt_position else prompt.position,
+            "template": None if self.template else prompt.number,
+            "stages": None if self.stages else prompt.stages,
+            "positions": None if self.positions else prompt.positions,
+        }
+        return ".".join(f"{name}-{value}" for name, value in chosen.items() if value is not None)
+
+
+class Options(BaseModel):
+    """The command line of a script, parsed; --help says what each option means."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    dataset: tuple[str, ...] | None = None
+    data_dir: Path | None = None
+    split: str | None = None
+    limit: int | None = None
+    max_length: int | None = None
+    precision: str = "float32"
+    backend: str = "tensorflow"
+    batch_tokens: int | None = None
+    distributed: str | None = None
+    workers: int | None = None
+    output: Path | None = None
+    resume: bool = False
+    overwrite: bool = False
+    verbose: bool = False
+    submission: Path | None = None
+    calibration: tuple[str, ...] = ()
+    batch_curve: bool = False
+    seeds: int = 5
+    part: Literal["linking", "typing", "both"] = "both"
+    prompt: PromptOptions = PromptOptions()
+
+
+class Scorers:
+    """The scorers of one checkpoint, one a precision, each loaded when it is first asked for."""
+
+    def __init__(self, checkpoint: Checkpoint, options: Options):
+        """Raises UserError for options that exclude each other."""
+        if options.workers and not options.distributed:
+            raise UserError("--workers is about --distributed; give both or none")
+        ray = options.distributed
+        self._load = partial(load_ray, ray, options.workers) if ray else load_backend
+        self._checkpoint, self._options = checkpoint, options
+        self._loaded: dict[str, Scorer] = {}
+
+    def __getitem__(self, precision: str) -> Scorer:
+        """Return the scorer of a precision."""
+        if precision not in self._loaded:
+            options = self._options
+            self._loaded[precision] = Scorer(
+                self._checkpoint, precision, options.batch_tokens, options.backend, self._load
+            )
+        return self._loaded[precision]
 
 
 @dataclass(frozen=True)
@@ -27,7 +203,7 @@ class Data:
     sample: bool
 
 
-def choose_data(card: Any, data_dir: Path | None) -> Data:
+def choose_data(card: CardBase, data_dir: Path | None) -> Data:
     """Return the folder the user names, or the default folder, or the sample where the dataset is not in there."""
     if data_dir is not None:
         return Data(data_dir, sample=data_dir.resolve() == SAMPLE_DIR)
@@ -36,98 +212,129 @@ def choose_data(card: Any, data_dir: Path | None) -> Data:
 
 
 @dataclass(frozen=True)
-class Session:
-    """What a run knows: its options, with every prompt option set, its data, the model."""
+class Session(Generic[CardT]):
+    """One dataset's run: its card, its prompt, its data, the model, the options, what it depends on, its files.
 
-    options: argparse.Namespace
+    `precision` is the one to compute in, "auto" until it is settled.
+    """
+
+    card: CardT
+    prompt: Prompt
     data: Data
+    method: Method
     checkpoint: Checkpoint
-    load_scorer: Callable[[str], Scorer]
-    fingerprint: dict[str, Any]
+    scorers: Scorers
+    options: Options
+    precision: str
+    fingerprint: Fingerprint | None = None
     files: ScoreFiles | None = None
-    precision_check: dict[str, Any] = field(default_factory=dict)
+    precision_check: PrecisionCheck | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The data folder."""
+        return self.data.folder
+
+    @property
+    def split(self) -> str:
+        """`--split`, or the dataset's own."""
+        return self.options.split or self.card.split
+
+    @property
+    def limit(self) -> int | None:
+        """`--limit`, None for all rows."""
+        return self.options.limit
+
+    @property
+    def max_length(self) -> int:
+        """`--max-length`, or the dataset's own."""
+        return self.options.max_length or self.card.max_length
+
+    @property
+    def encoder(self) -> PairEncoder:
+        """What encodes pairs for the checkpoint. Raises UserError when its position table is shorter."""
+        return make_pair_encoder(self.checkpoint, self.max_length)
+
+    @property
+    def model(self) -> str:
+        """The checkpoint's name."""
+        return self.checkpoint.name
+
+    @property
+    def settings(self) -> dict[str, str | int | None]:
+        """What a result file says of the options."""
+        return self.prompt.settings | {
+            "max_length": self.max_length,
+            "precision": self.precision,
+            "backend": self.options.backend,
+            "limit": self.limit,
+        }
+
+    @property
+    def headline(self) -> dict[str, str]:
+        """What makes one run another run, as text: its rows, its prompt, the arithmetic that was asked for."""
+        own = {"precision": self.options.precision, "sample": self.data.sample}
+        return {name: str(value) for name, value in (self.settings | own).items()}
+
+    @property
+    def beside(self) -> dict[str, str]:
+        """What is asked for beside the headline, as text."""
+        options = self.options
+        return {
+            "calibration": " ".join(options.calibration),
+            "batch_curve": str(options.batch_curve),
+            "seeds": str(options.seeds),
+            "part": options.part,
+        }
+
+    @property
+    def as_published(self) -> bool:
+        """Whether data, prompt position and length are those of the published runs."""
+        return (
+            not (self.data.sample or self.limit)
+            and self.prompt.position == self.card.position
+            and self.max_length == self.card.max_length
+        )
+
+    def subject(self, task: Task[ContentT]) -> Subject:
+        """Return what a run of this task is a run of."""
+        return Subject(
+            card=self.card.name,
+            title=" ".join(filter(None, (self.card.title, task.part))),
+            task=self.card.task,
+            mapping=self.card.mapping,
+            split=self.split,
+            model=self.model,
+            labels=task.labels,
+            part=task.part,
+            method=self.method.name,
+        )
 
     def score(self, pairs: Iterable[EncodedPair], total: int) -> Scores:
         """Return the log-odds of `total` pairs; with an output folder they go to disk as they come."""
         values = self.files.open(total) if self.files else None
-        return self.load_scorer(self.options.precision).score(pairs, total, values)
+        return self.scorers[self.precision].score(pairs, total, values)
 
-    def settled(
-        self, pairs: Callable[[int], Iterable[EncodedPair]], sizes: list[int], predict: Callable[[np.ndarray, int], Any]
-    ) -> Session:
-        """Return the session with its precision settled, which `--precision auto` leaves open.
+    def settled(self, task: Task[ContentT]) -> Session[CardT]:
+        """Return the session with its precision settled, which `--precision auto` leaves open."""
+        sizes = task.sizes
+        precision, check = choose_precision(
+            self.precision,
+            self.scorers.__getitem__,
+            lambda count: task.pairs(task.contents[:count]),
+            sizes,
+            lambda scores, count: task.preview(split_by_sizes(sizes[:count], scores)),
+        )
+        compared = PrecisionCheck.model_validate(check) if check else None
+        return replace(self, precision=precision, precision_check=compared)
 
-        `pairs(n)` yields those of the first n examples, `sizes` says how many each has, `predict(log_odds, n)` returns
-        their labels.
-        """
-        precision, check = choose_precision(self.options.precision, self.load_scorer, pairs, sizes, predict)
-        options = argparse.Namespace(**vars(self.options) | {"precision": precision})
-        return replace(self, options=options, precision_check=check)
-
-    def split(self, card: Any) -> str:
-        """Return `--split`, or the dataset's own."""
-        return self.options.split or card.split
-
-    def max_length(self, card: Any) -> int:
-        """Return `--max-length`, or the dataset's own."""
-        return self.options.max_length or card.max_length
-
-    def announce(self, card: Any, size: str, pairs: int, prompt: dict[str, Any]) -> None:
+    def announce(self, task: Task[ContentT]) -> None:
         """Print what runs on what."""
         sample = " (bundled sample)" if self.data.sample else ""
-        own = [f"{name} {getattr(self.options, name)}" for name in self.options.axes]
-        how = ", ".join([f"{self.options.prompt_position} {prompt.get('template', '')}".strip(), *own])
+        prompt = f"{task.prompt.position} {task.prompt.text}".strip()
+        how = ", ".join([prompt, *(f"{name} {value}" for name, value in task.prompt.own.items())])
+        on = " on openvino" if self.options.backend == "openvino" else ""
         print(
-            f"{card.title} {self.split(card)}{sample}: {size} = {pairs} pairs, {how}, {self.checkpoint.name},"
-            f" {self.options.precision}" + (" on openvino" if self.options.backend == "openvino" else "")
-        )
-
-    def as_published(self, card: Any) -> bool:
-        """Return whether data, prompt position and length are those of the published runs."""
-        options = self.options
-        return (
-            not (self.data.sample or options.limit)
-            and options.prompt_position == card.position
-            and self.max_length(card) == card.max_length
-        )
-
-    def result(
-        self,
-        card: Any,
-        answers: list[Answer],
-        scores: Scores,
-        *,
-        settings: dict[str, Any],
-        published: Published | None,
-        part: str = "",
-        **more: Any,
-    ) -> Run:
-        """Return the run of these answers; `part` names one of several that a dataset gives.
-
-        The published number stays out where the run is not comparable: other data, position or length, unfinished.
-        """
-        own = {name: getattr(self.options, name) for name in self.options.axes}
-        shared = {
-            "prompt_position": self.options.prompt_position,
-            "max_length": self.max_length(card),
-            "precision": self.options.precision,
-            "backend": self.options.backend,
-            "limit": self.options.limit,
-        }
-        details = {"precision_check": self.precision_check} if self.precision_check else {}
-        return Run(
-            dataset="_".join(filter(None, (card.name, part))),
-            title=" ".join(filter(None, (card.title, part))),
-            split=self.split(card),
-            model=self.checkpoint.name,
-            settings=settings | own | shared,
-            sample=self.data.sample,
-            complete=scores.complete,
-            answers=answers,
-            published=published if scores.complete and self.as_published(card) else None,
-            pairs=scores.pairs,
-            seconds=scores.seconds,
-            fingerprint=self.fingerprint,
-            details=details | more.pop("details", {}),
-            **{"labels": tuple(getattr(card, "labels", ()))} | more,
+            f"{self.card.title} {self.split}{sample}: {task.size} = {sum(task.sizes)} pairs, {how}, {self.model},"
+            f" {self.precision}{on}"
         )

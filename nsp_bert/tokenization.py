@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from nsp_bert.checkpoint import SPECIALS_PER_PAIR, Checkpoint, load_vocabulary
+from nsp_bert.checkpoints.checkpoint import SPECIALS_PER_PAIR, Checkpoint, load_vocabulary
 from nsp_bert.environment import import_tensorflow
 from nsp_bert.errors import UserError
-from nsp_bert.scorer import EncodedPair
 
 Tokenize = Callable[[str], list[int]]
 Cut = Literal["left", "right"]
@@ -27,6 +26,17 @@ def load_tokenizer(vocab_path: Path, do_lower_case: bool = True) -> Tokenize:
 
     tokenizer = Tokenizer(load_vocabulary(vocab_path), do_lower_case=do_lower_case, token_start=None, token_end=None)
     return lambda text: tokenizer.tokens_to_ids(tokenizer.tokenize(text))
+
+
+class EncodedPair(NamedTuple):
+    """[CLS] first [SEP] second [SEP]: the token ids, and how many of them are segment 0 (up to the first [SEP]).
+
+    `position_ids` are as many as the token ids; without them positions count from 0.
+    """
+
+    token_ids: list[int]
+    first_length: int
+    position_ids: list[int] | None = None
 
 
 @dataclass(frozen=True)

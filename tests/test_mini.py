@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nsp_bert_classification
 from nsp_bert.cards import load_card
-from nsp_bert.checkpoint import DEFAULT_MODEL, MODELS, open_checkpoint
+from nsp_bert.checkpoints.checkpoint import DEFAULT_MODEL, MODELS, open_checkpoint
 
 
 def test_it_is_small_and_whole() -> None:

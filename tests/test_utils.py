@@ -9,19 +9,14 @@ from conftest import SAMPLE, write_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nsp_bert.cards import card_names, load_card, parse_template
+from nsp_bert.cards import ClassificationCard, cards_of, load_card, parse_template
+from nsp_bert.encoding import encode_label_pairs
 from nsp_bert.errors import UserError
-from utils import (
-    PairEncoder,
-    Part,
-    encode_label_pairs,
-    load_examples,
-    load_tokenizer,
-    read_json_lines,
-    read_texts,
-)
+from nsp_bert.rows import read_json_lines, read_texts
+from nsp_bert.tokenization import PairEncoder, Part, load_tokenizer
+from utils import load_examples
 
-CARDS = [name for name in card_names("classification") if load_card(name).language == "zh"]
+CARDS = [card.name for card in cards_of(ClassificationCard) if card.language == "zh"]
 token_lists = st.lists(st.integers(10, 99), max_size=40)
 
 
@@ -132,7 +127,7 @@ def test_lines_end_with_lf_or_crlf_only(tmp_path: Path) -> None:
         (b'{"text": "a", "label": "Positive"}', r'no "sentence"'),
         (b'{"sentence": 5, "label": "Positive"}', r'no "sentence"'),
         (b'{"sentence": "a", "label": "great"}', r"unknown label 'great'"),
-        (b'{"sentence": "a"}', r'"label" must stand in every row or in none'),
+        (b'{"sentence": "a"}', r'"label" must be in every row or in none'),
     ],
 )
 def test_bad_rows_are_named_by_file_and_line(data_dir: Path, line: bytes, reason: str) -> None:
@@ -150,7 +145,7 @@ def test_any_text_survives_the_loader(
     encodable = [text.encode("utf-8", "ignore").decode() for text in rows]
     write_rows(folder / "eprstmt" / "x.json", [{"sentence": text, "label": "Negative"} for text in encodable])
     examples = load_examples(load_card("eprstmt"), folder, "x", limit)
-    assert [example.content for example in examples] == encodable[:limit]
+    assert [example.content.text for example in examples] == encodable[:limit]
 
 
 def test_texts_from_a_file(tmp_path: Path) -> None:

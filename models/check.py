@@ -1,0 +1,139 @@
+"""What a checkpoint holds, and whether its NSP head works: `python models/check.py NAME_OR_DIR`."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import _root  # noqa: F401
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from nsp_bert.checkpoints.checkpoint import HEADS, MODELS, Checkpoint, open_checkpoint, read_shapes
+from nsp_bert.cli import run_main
+from nsp_bert.errors import UserError
+from nsp_bert.files import digest
+from nsp_bert.results.metrics import Accuracy
+from nsp_bert.scoring.scorer import Scorer
+from nsp_bert.tokenization import make_pair_encoder
+
+HEALTH_TEXTS = MODELS / "health"
+MAX_LENGTH = 128
+WORKS = 0.6  # pairwise accuracy whose interval must lie above it; words that recur lift even random weights over 0.5
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Health:
+    """Margins (log-odds, float32) of neighbouring sentences and, in the same order, of each with a stranger."""
+
+    neighbours: np.ndarray
+    strangers: np.ndarray
+
+    @property
+    def pairwise(self) -> Accuracy:
+        """Share of sentences that score higher with their neighbour than with a stranger."""
+        return Accuracy(len(self.neighbours), int((self.neighbours > self.strangers).sum()))
+
+    @property
+    def at_zero(self) -> Accuracy:
+        """Accuracy when a margin above 0 says: next sentence."""
+        right = (self.neighbours > 0).sum() + (self.strangers <= 0).sum()
+        return Accuracy(2 * len(self.neighbours), int(right))
+
+    @property
+    def verdict(self) -> str:
+        low, high = self.pairwise.interval
+        if low > WORKS:
+            shifted = self.at_zero.interval[0] <= 0.5
+            return "works" + (", but its margins are shifted: compare scores, do not cut them at 0" if shifted else "")
+        if high < 1 - WORKS:
+            return "looks inverted: neighbours score lower than strangers; are the two rows of the head exchanged?"
+        return "is at chance: it does not tell neighbours from strangers; was it trained, and was it loaded?"
+
+
+def load_documents(path: Path) -> list[list[str]]:
+    """Return the documents of a health text: a sentence a line, a blank line between documents."""
+    return [part.split("\n") for part in path.read_text(encoding="utf-8").strip().split("\n\n")]
+
+
+def check_health(checkpoint: Checkpoint, language: str) -> Health:
+    """Score every sentence with its successor and with one of another document. Raises UserError without a text."""
+    path = HEALTH_TEXTS / f"{language}.txt"
+    if not path.is_file():
+        known = ", ".join(sorted(one.stem for one in HEALTH_TEXTS.glob("*.txt")))
+        raise UserError(f"no health text for the language {language!r}; there are {known}")
+    documents = load_documents(path)
+    rng = np.random.default_rng(SEED)
+    pairs = []
+    for number, document in enumerate(documents):
+        for first, second in pairwise(document):
+            other = (number + int(rng.integers(1, len(documents)))) % len(documents)
+            pairs += [(first, second), (first, documents[other][int(rng.integers(len(documents[other])))])]
+    encoder = make_pair_encoder(checkpoint, min(MAX_LENGTH, checkpoint.max_position))
+    encoded = (encoder.encode([encoder.part(a, "right")], [encoder.part(b, "right")]) for a, b in pairs)
+    margins = Scorer(checkpoint).score(encoded, len(pairs)).values
+    return Health(margins[::2], margins[1::2])
+
+
+def describe(checkpoint: Checkpoint, console: Console) -> None:
+    """Print shape, parameters, heads with their variables, files with their checksums."""
+    shapes, config = read_shapes(checkpoint.prefix), checkpoint.config
+    parameters = sum(int(np.prod(shape)) for name, shape in shapes.items() if name.startswith(("bert/", "cls/")))
+    console.print(
+        f"{checkpoint.name}: {config['num_hidden_layers']} layers x {config['hidden_size']},"
+        f" {config['num_attention_heads']} heads, {config['max_position_embeddings']} positions,"
+        f" {config['vocab_size']} tokens, {parameters / 1e6:.1f} M parameters",
+        highlight=False,
+        soft_wrap=True,
+    )
+    table = Table(header_style="bold")
+    for header in ("part", "there", "told by"):
+        table.add_column(header, overflow="fold")
+    for head, variable in HEADS.items():
+        table.add_row(head, "yes" if head in checkpoint.heads else "no", variable)
+    console.print(table)
+    files = [checkpoint.folder / "bert_config.json", checkpoint.vocab_path]
+    for path in [*files, *sorted(checkpoint.folder.glob(f"{checkpoint.prefix.name}.*"))]:
+        console.print(f"{digest(path)}  {path.name}", highlight=False, soft_wrap=True)
+
+
+def main(arguments: list[str] | None) -> int:
+    """Describe a checkpoint and check its NSP head; status 0 when it works, 1 when it does not or is missing."""
+    parser = argparse.ArgumentParser(
+        description="Show what a checkpoint holds and check its NSP head on neighbouring and on shuffled sentences.",
+    )
+    parser.add_argument("model", metavar="NAME_OR_DIR")
+    parser.add_argument("--language", help="of the health text: zh or en; default: the model card's, else zh")
+    options = parser.parse_args(arguments)
+    checkpoint = open_checkpoint(options.model, needs=("encoder",))
+    console = Console()
+    describe(checkpoint, console)
+    if missing := [head for head in ("pooler", "NSP") if head not in checkpoint.heads]:
+        console.print(f"NSP head is missing ({', '.join(missing)}): the task scripts cannot use this checkpoint")
+        return 1
+    health = check_health(checkpoint, options.language or checkpoint.language)
+    print_health(health, console)
+    return 0 if health.verdict.startswith("works") else 1
+
+
+def print_health(health: Health, console: Console) -> None:
+    """Print both accuracies, the margins' quartiles and the verdict."""
+    for name, accuracy in (("neighbour above stranger", health.pairwise), ("cut at margin 0", health.at_zero)):
+        low, high = accuracy.interval
+        console.print(
+            f"{name}: {100 * accuracy.value:.1f} % of {accuracy.n} [{100 * low:.1f}, {100 * high:.1f}]",
+            highlight=False,
+            markup=False,
+        )
+    for name, margins in (("neighbours", health.neighbours), ("strangers", health.strangers)):
+        quartiles = ", ".join(f"{value:+.2f}" for value in np.percentile(margins, (0, 25, 50, 75, 100)))
+        console.print(f"margins of {name} (least, quartiles, greatest): {quartiles}", highlight=False, soft_wrap=True)
+    console.print(f"NSP head {health.verdict}", highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    run_main(main)

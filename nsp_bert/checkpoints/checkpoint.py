@@ -1,0 +1,188 @@
+"""A name or a folder -> the verified files of a checkpoint in the original TensorFlow format, and its heads."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL as DEFAULT_MODEL
+from nsp_bert.checkpoints.model_cards import MODELS, load_model_cards
+from nsp_bert.environment import import_tensorflow
+from nsp_bert.errors import UserError, first_line
+
+SPECIALS_PER_PAIR = 3  # [CLS], [SEP], [SEP]
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+LFS_POINTER = b"version https://git-lfs"
+LARGEST_POINTER = 1024
+CONFIG_KEYS = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "max_position_embeddings",
+)
+HEADS = {
+    "encoder": "bert/embeddings/word_embeddings",
+    "pooler": "bert/pooler/dense/kernel",
+    "MLM": "cls/predictions/transform/dense/kernel",
+    "NSP": "cls/seq_relationship/output_weights",
+}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The verified files of one checkpoint; `prefix` is what TensorFlow calls the checkpoint's path."""
+
+    name: str
+    folder: Path
+    config: dict[str, Any]
+    vocab_path: Path
+    prefix: Path
+    heads: tuple[str, ...]
+    do_lower_case: bool
+    language: str = "zh"
+
+    @property
+    def max_position(self) -> int:
+        """Number of rows of the position table: the longest pair in tokens."""
+        return int(self.config["max_position_embeddings"])
+
+
+def open_checkpoint(name_or_dir: str, needs: tuple[str, ...] = ("encoder", "pooler", "NSP")) -> Checkpoint:
+    """Return the checkpoint of a card's name (models/NAME) or of a folder.
+
+    Raises UserError when files are missing or disagree, or when a head in `needs` is not in the weights.
+    """
+    cards = load_model_cards()
+    if name_or_dir in cards:
+        check_heads(name_or_dir, tuple(cards[name_or_dir].heads), needs)
+    folder = MODELS / name_or_dir if name_or_dir in cards else Path(name_or_dir)
+    if not folder.is_dir():
+        where = cards[name_or_dir].remedy(name_or_dir) if name_or_dir in cards else f"known names: {', '.join(cards)}"
+        raise UserError(f"{folder}: no such checkpoint folder; {where}")
+    name = next((known for known in cards if (MODELS / known).resolve() == folder.resolve()), folder.name)
+    refuse_pointers(folder)
+    config = load_config(folder / "bert_config.json")
+    vocab_path = folder / "vocab.txt"
+    prefix = find_prefix(folder)
+    shapes = read_shapes(prefix)
+    card = cards.get(name)
+    heads = tuple(head for head, variable in HEADS.items() if variable in shapes and (not card or head in card.heads))
+    check_heads(str(folder), heads, needs)
+    check_sizes(folder, config, len(load_vocabulary(vocab_path)), shapes)
+    lower = card.do_lower_case if card else bool(config.get("do_lower_case", True))
+    return Checkpoint(name, folder, config, vocab_path, prefix, heads, lower, card.language if card else "zh")
+
+
+def check_heads(where: str, heads: tuple[str, ...], needs: tuple[str, ...]) -> None:
+    """Raise UserError when a head in `needs` is not among `heads`, naming models that have an NSP head."""
+    missing = [head for head in needs if head not in heads]
+    if missing:
+        with_nsp = ", ".join(name for name, card in load_model_cards().items() if "NSP" in card.heads)
+        raise UserError(
+            f"{where}: no {' and no '.join(missing)} head (it has: {', '.join(heads) or 'none'});"
+            f" take a checkpoint that has one, e.g. {with_nsp}"
+        )
+
+
+def refuse_pointers(folder: Path) -> None:
+    """Raise UserError when a file of the folder is what Git LFS leaves in the place of a large file."""
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.stat().st_size < LARGEST_POINTER and path.read_bytes().startswith(LFS_POINTER):
+            raise UserError(
+                f"{path}: a Git LFS pointer of {path.stat().st_size} bytes, not the file itself; fetch it with"
+                " `git lfs pull` or download it"
+            )
+
+
+def load_config(path: Path) -> dict[str, Any]:
+    """Return a `bert_config.json`. Raises UserError when it is absent, broken or lacks a key."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); a checkpoint folder needs it") from error
+    except ValueError as error:
+        raise UserError(f"{path}: broken JSON ({error}); fetch the checkpoint again") from error
+    missing = [key for key in CONFIG_KEYS if key not in config]
+    if missing:
+        raise UserError(f"{path}: no {', '.join(missing)}; is it the configuration of a BERT?")
+    return config
+
+
+def load_vocabulary(vocab_path: Path) -> dict[str, int]:
+    """Return token -> id of a `vocab.txt`, one token a line (LF or CRLF), the id being the line's index."""
+    try:
+        lines = vocab_path.read_bytes().decode("utf-8-sig").split("\n")
+    except OSError as error:
+        raise UserError(f"{vocab_path}: cannot be read ({error.strerror}); a checkpoint folder needs it") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{vocab_path}: not UTF-8 ({error.reason}); fetch the vocabulary again") from error
+    if lines[-1] == "":
+        lines.pop()
+    vocabulary = {line.strip(): index for index, line in enumerate(lines)}
+    missing = [token for token in SPECIAL_TOKENS if token not in vocabulary]
+    if missing:
+        raise UserError(f"{vocab_path}: no {', '.join(missing)} among its {len(lines)} lines; is it a BERT vocabulary?")
+    return vocabulary
+
+
+def find_prefix(folder: Path) -> Path:
+    """Return the TensorFlow checkpoint prefix in a folder. Raises UserError when there is none or more than one."""
+    indices = sorted(folder.glob("*.ckpt*.index"))
+    if len(indices) != 1:
+        found = ", ".join(path.name for path in indices) or "none"
+        raise UserError(f"{folder}: one *.ckpt.index is needed, found {found}; PyTorch weights must be converted first")
+    prefix = indices[0].with_suffix("")
+    if not list(folder.glob(f"{prefix.name}.data-*")):
+        raise UserError(f"{prefix}.data-00000-of-00001: no such file; the index alone holds no weights, fetch it again")
+    return prefix
+
+
+def read_shapes(prefix: Path) -> dict[str, list[int]]:
+    """Return variable name -> shape of a TensorFlow checkpoint.
+
+    Raises UserError when it cannot be read or when its data files are shorter than its variables.
+    """
+    tf = import_tensorflow()
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+    except (tf.errors.OpError, ValueError, LookupError, RuntimeError) as error:
+        raise UserError(
+            f"{prefix}: not a readable TensorFlow checkpoint ({first_line(error)}); fetch it again"
+        ) from error
+    needed = sum(math.prod(shape) * dtypes[name].size for name, shape in shapes.items())
+    found = sum(path.stat().st_size for path in prefix.parent.glob(f"{prefix.name}.data-*"))
+    if found < needed:
+        raise UserError(f"{prefix}.data-*: truncated, {found} of at least {needed} bytes; fetch it again")
+    return shapes
+
+
+def check_sizes(folder: Path, config: dict[str, Any], vocab_lines: int, shapes: dict[str, list[int]]) -> None:
+    """Raise UserError when vocabulary, configuration and weights disagree."""
+    rows, width = shapes[HEADS["encoder"]]
+    if vocab_lines > config["vocab_size"] or config["vocab_size"] != rows:
+        raise UserError(
+            f"{folder}: vocab.txt has {vocab_lines} lines, bert_config.json says vocab_size {config['vocab_size']},"
+            f" the weights hold {rows} word embeddings; take the three files of one checkpoint"
+        )
+    layers = sum(1 for name in shapes if name.endswith("/attention/self/query/kernel"))
+    segments = shapes.get("bert/embeddings/token_type_embeddings", [0])[0]
+    config.setdefault("type_vocab_size", segments)
+    for key, found in (
+        ("hidden_size", width),
+        ("num_hidden_layers", layers),
+        ("intermediate_size", shapes.get("bert/encoder/layer_0/intermediate/dense/bias", [0])[0]),
+        ("max_position_embeddings", shapes.get("bert/embeddings/position_embeddings", [0])[0]),
+        ("type_vocab_size", segments),
+    ):
+        if config[key] != found:
+            raise UserError(
+                f"{folder}: bert_config.json says {key} {config[key]}, the weights {found};"
+                " take the files of one checkpoint"
+            )

@@ -1,0 +1,76 @@
+"""What a result depends on: data, checkpoint, code and settings, as checksums that a later run can compare."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+from nsp_bert.cards import CARDS, CardBase
+from nsp_bert.checkpoints.checkpoint import Checkpoint
+from nsp_bert.files import ROOT, digest
+from nsp_bert.results.summary import Fingerprint
+
+
+def take_fingerprint(
+    script: Path, card: CardBase, split: str, folder: Path, checkpoint: Checkpoint, settings: Mapping[str, str]
+) -> Fingerprint:
+    """Return the checksums of the files that a run of `script` reads, of its code with the card, and the settings.
+
+    The split of the run, the one that thresholds are learned on and a knowledge base count as data; as code count the
+    script and what it imports, so that a change of another method leaves finished results as they are.
+    """
+    splits = dict.fromkeys((split, card.dev_split))
+    paths = [*(card.path.format(split=one) for one in splits), *card.other_files]
+    weights = sorted(checkpoint.folder.glob(f"{checkpoint.prefix.name}.*"))
+    return Fingerprint(
+        data={path: _digest(folder / path) for path in paths if (folder / path).is_file()},
+        checkpoint=_digest(checkpoint.folder / "bert_config.json", checkpoint.vocab_path, *weights),
+        code=_digest(*sorted(import_closure(script)), CARDS / f"{card.name}.yaml"),
+        settings=dict(sorted(settings.items())),
+    )
+
+
+def import_closure(script: Path, root: Path = ROOT) -> set[Path]:
+    """Return a script's file and the project's files that it imports, directly or not, at any place in the code."""
+    found: set[Path] = set()
+    waiting = [script.resolve()]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += imported_files(path, root)
+    return found
+
+
+def imported_files(path: Path, root: Path = ROOT) -> set[Path]:
+    """Return the project's files that a file imports itself, with the `__init__` files of their packages."""
+    files: set[Path] = set()
+    for name in _imported_names(ast.parse(path.read_bytes())):
+        steps = name.split(".")
+        for end in range(1, len(steps) + 1):
+            place = root.joinpath(*steps[:end])
+            files |= {one for one in (place / "__init__.py", place.with_suffix(".py")) if one.is_file()}
+    return files - {path}
+
+
+def _imported_names(tree: ast.Module) -> Iterator[str]:
+    """Yield the dotted names of all imports; of `from a import b` both a and a.b, since b may be a module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (one.name for one in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from (f"{node.module}.{one.name}" for one in node.names)
+
+
+def _digest(*paths: Path) -> str:
+    """Return one SHA-256 over several files, each read once per state of the file."""
+    digests = (_file_digest(path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths if path.is_file())
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+@cache
+def _file_digest(path: Path, _modified: int, _size: int) -> str:
+    return digest(path)

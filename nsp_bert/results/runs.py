@@ -1,0 +1,226 @@
+"""Predictions -> a run with its metrics, and its three files."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from nsp_bert import __version__
+from nsp_bert.errors import UserError
+from nsp_bert.files import ROOT, write_json_lines, write_text
+from nsp_bert.results.metrics import Accuracy, clustered_interval, label_metrics
+from nsp_bert.results.published import Published
+from nsp_bert.results.summary import Details, Fingerprint, Metrics, PublishedAccuracy, Setting, Summary, file_stem
+
+PACKAGES = ("tensorflow", "tf-keras", "bert4keras", "numpy", "jieba")
+FIGURES = 6  # decimals of a score in files: below float32's own error
+
+
+@dataclass(frozen=True, slots=True)  # there are as many as rows
+class Answer:
+    """One finished example: its place in the file from 0, its own id and label, the prediction, the scores float32.
+
+    `more` holds what else its line of the result file says, `shown` its text for a reader; rows of one `cluster` are
+    not independent.
+    """
+
+    index: int
+    id: object
+    label: str | None
+    prediction: str
+    scores: np.ndarray
+    more: dict[str, object] = field(default_factory=dict)
+    cluster: Hashable = None
+    shown: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def row(self) -> dict[str, object]:
+        """The line of the result file."""
+        own = {"index": self.index, "id": self.id, "label": self.label, "prediction": self.prediction}
+        return own | {"scores": rounded(self.scores)} | self.more
+
+
+def accuracy_of(answers: list[Answer]) -> Accuracy | None:
+    """Return the accuracy of answers, or None without labels or without an answer."""
+    if not answers or answers[0].label is None:
+        return None
+    return Accuracy(len(answers), sum(answer.label == answer.prediction for answer in answers))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a run is a run of. `part` names one of several runs of a card, `labels` what every example is offered."""
+
+    card: str
+    title: str
+    task: str
+    mapping: str
+    split: str
+    model: str
+    labels: tuple[str, ...]
+    part: str
+    method: str
+    train: str | None = None
+    seed: int | None = None
+
+    @property
+    def dataset(self) -> str:
+        """The card's name, with the part where there are several."""
+        return f"{self.card}_{self.part}" if self.part else self.card
+
+
+@dataclass(frozen=True)
+class Run:
+    """One dataset scored by one model in one way: what the result files and the final table say of it.
+
+    `answers` are in file order; all of them or none have a label. `pairs` were scored in `seconds`. `headline` names
+    the mapping that made the predictions where a task has several, `extra` holds the accuracies of the others,
+    `details` what else the summary says, and `notes` the lines below the table.
+    """
+
+    subject: Subject
+    settings: dict[str, Setting]
+    default_prompt: bool
+    sample: bool
+    complete: bool
+    answers: list[Answer]
+    published: Published | None
+    pairs: int
+    seconds: float
+    headline: str | None = None
+    extra: dict[str, Accuracy] = field(default_factory=dict)
+    details: Details = field(default_factory=Details)
+    notes: tuple[str, ...] = ()
+    fingerprint: Fingerprint | None = None
+    parts: int = 1
+
+    @property
+    def accuracy(self) -> Accuracy | None:
+        """The accuracy, None without labels or without a finished row."""
+        return accuracy_of(self.answers)
+
+    @cached_property
+    def metrics(self) -> Metrics | None:
+        """Every metric, with the 95 % interval of the headline, over clusters where the rows have some."""
+        accuracy = self.accuracy
+        if accuracy is None:
+            return None
+        named = {self.headline: accuracy} if self.headline else {}
+        others = {name: one.value for name, one in (named | self.extra).items()}
+        clusters = [answer.cluster for answer in self.answers]
+        if clusters[0] is None:
+            interval, method = accuracy.interval, "wilson"
+        else:
+            right = [answer.label == answer.prediction for answer in self.answers]
+            interval, method = clustered_interval(right, clusters), "bootstrap over clusters"
+        found = {"accuracy": accuracy.value, "accuracy_interval": interval, "interval_method": method} | others
+        if self.subject.labels:
+            truths, guesses = [str(one.label) for one in self.answers], [one.prediction for one in self.answers]
+            return Metrics.model_validate(found | label_metrics(truths, guesses, self.subject.labels))
+        return Metrics.model_validate(found | {"chance": float(np.mean([1 / len(one.scores) for one in self.answers]))})
+
+    @cached_property
+    def summary(self) -> Summary:
+        """What the summary file says."""
+        subject, rate = self.subject, self.pairs / self.seconds if self.seconds else 0.0
+        return Summary(
+            dataset=subject.dataset,
+            part=subject.part,
+            title=subject.title,
+            task=subject.task,
+            mapping=subject.mapping,
+            split=subject.split,
+            sample=self.sample,
+            complete=self.complete,
+            model=subject.model,
+            method=subject.method,
+            train=subject.train,
+            seed=subject.seed,
+            settings=self.settings,
+            default_prompt=self.default_prompt,
+            labels=list(subject.labels),
+            n=len(self.answers),
+            metrics=self.metrics,
+            published=compared(self.published, self.metrics),
+            notes=list(self.notes),
+            versions=versions(),
+            seconds=round(self.seconds, 3),
+            pairs_per_second=round(rate, 1),
+            fingerprint=self.fingerprint,
+            parts=self.parts,
+            **{name: getattr(self.details, name) for name in Details.model_fields},
+        )
+
+
+def compared(published: Published | None, metrics: Metrics | None) -> PublishedAccuracy | None:
+    """Return a published accuracy beside the measured one, None without one."""
+    if not published:
+        return None
+    value, inside = published.accuracy / 100, None
+    if metrics:
+        low, high = metrics.accuracy_interval
+        inside = low <= value <= high
+    return PublishedAccuracy(accuracy=value, source=published.source, inside_interval=inside)
+
+
+def prepare_output(folder: Path) -> None:
+    """Create the folder and try to write into it, before anything is scored. Raises UserError when that fails."""
+    probe = folder / ".writable"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"--output {folder}: cannot be written ({error.strerror}); choose another folder") from error
+
+
+def write_run(run: Run, folder: Path) -> None:
+    """Write a run's `.jsonl`, `.texts.jsonl` and `.json`, each in one step.
+
+    The summary comes last: with it the run is there.
+    """
+    subject = run.subject
+    stem = file_stem(subject.dataset, subject.split, subject.method, subject.train)
+    write_json_lines(({"index": one.index} | one.shown for one in run.answers), folder / f"{stem}.texts.jsonl")
+    write_json_lines((answer.row for answer in run.answers), folder / f"{stem}.jsonl")
+    write_text(run.summary.to_json(), folder / f"{stem}.json")
+
+
+def read_summaries(folder: Path, card: str, split: str, method: str, train: str | None) -> Iterator[Summary]:
+    """Yield the summaries of a dataset's runs (it may have several parts) that can be read in a folder."""
+    stems = (file_stem(name, split, method, train) for name in (card, f"{card}_*"))
+    for path in (path for stem in stems for path in sorted(folder.glob(f"{stem}.json"))):
+        try:
+            found = Summary.from_json(path.read_text(encoding="utf-8"), str(path))
+        except (OSError, ValueError, UserError):  # not there, or not whole: it will be written anew
+            continue
+        if found.dataset == (f"{card}_{found.part}" if found.part else card):
+            yield found
+
+
+def rounded(scores: np.ndarray) -> list[float]:
+    """Return scores as files show them."""
+    return [round(float(value), FIGURES) for value in scores]
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions of the project, its commit, Python and the packages that decide a score."""
+    found = {"nsp_bert": __version__, "commit": _commit(), "python": platform.python_version()}
+    return found | {package: metadata.version(package) for package in PACKAGES}
+
+
+def _commit() -> str:
+    try:
+        command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return done.stdout.strip()

@@ -1,0 +1,121 @@
+"""Summaries of runs -> the table that ends every script, on the terminal, as Markdown or as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from rich.box import SIMPLE
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+
+from nsp_bert.results.summary import CHANCE, MACRO_F1, MAJORITY, Summary
+
+DISPENSABLE = (MAJORITY, CHANCE, MACRO_F1)  # in this order, where the terminal is narrow
+
+
+def print_table(summaries: list[Summary], console: Console | None = None) -> None:
+    """Print the runs of one model, a row each, with the settings that differ between runs of the same dataset.
+
+    A sample's number never stands beside a published one.
+    """
+    console = console or Console()
+    headers, rows = fitted(*table_rows(summaries), console.width)
+    title = f"{summaries[0].model} on {_shown_split(summaries)}"
+    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE, padding=0)
+    texts = 1 + len(varied_settings(summaries))
+    for place, header in enumerate(headers):
+        table.add_column(header, justify="left" if place < texts else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    for note in notes(summaries):
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
+
+
+def fitted(headers: list[str], rows: list[list[str]], width: int) -> tuple[list[str], list[list[str]]]:
+    """Return the table without what a terminal of `width` columns has no room for; the result files have it all."""
+    for name in DISPENSABLE:
+        needed = sum(1 + max(map(cell_len, column)) for column in zip(headers, *rows, strict=True))
+        if needed >= width and name in headers:
+            place = headers.index(name)
+            headers, *rows = [line[:place] + line[place + 1 :] for line in (headers, *rows)]
+    return headers, rows
+
+
+def table_rows(summaries: list[Summary]) -> tuple[list[str], list[list[str]]]:
+    """Return the headers and a row of texts per run, columns left out that are empty everywhere."""
+    varied = varied_settings(summaries)
+    figures = [_figures(summary) for summary in summaries]
+    names = dict.fromkeys(name for row in figures for name in row)
+    shown = [name for name in names if any(row.get(name) for row in figures)]
+    rows = [
+        [summary.title, *(str(summary.settings.get(key, "")) for key in varied), *(row.get(n, "") for n in shown)]
+        for summary, row in zip(summaries, figures, strict=True)
+    ]
+    return ["dataset", *(key.removeprefix("prompt_") for key in varied), *shown], rows
+
+
+def markdown(headers: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [headers, ["---"] * len(headers), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def comma_separated(headers: list[str], rows: list[list[str]]) -> str:
+    """Return a CSV table."""
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows([headers, *rows])
+    return stream.getvalue()
+
+
+def notes(summaries: list[Summary]) -> list[str]:
+    """Return the lines below a table: what runs say, where published numbers come from or why there are none."""
+    found = [f"{summary.title}: {note}" for summary in summaries for note in summary.notes]
+    sources = list(dict.fromkeys(one.published.source for one in summaries if one.published))
+    if sources:
+        return [*found, f"published: {'; '.join(sources)}; in = within the interval, out = outside of it"]
+    if any(summary.sample for summary in summaries):
+        return [*found, "a sample of the project's own writing: to be tried, not compared"]
+    return [*found, "no published number for this model, split and setting"]
+
+
+def varied_settings(summaries: list[Summary]) -> list[str]:
+    """Return the settings that have more than one value in the runs of a dataset."""
+    values: dict[str, set[tuple[str, str]]] = {}
+    for summary in summaries:
+        for key, value in summary.settings.items():
+            values.setdefault(key, set()).add((summary.dataset, str(value)))
+    varied = [key for key, found in values.items() if len(found) > len({dataset for dataset, _ in found})]
+    return [key for key in varied if not (key == "template_number" and "template" in varied)]
+
+
+def percent(share: float) -> str:
+    """Return a share between 0 and 1 in percent."""
+    return f"{100 * share:.2f}"
+
+
+def _shown_split(summaries: list[Summary]) -> str:
+    splits = ", ".join(dict.fromkeys(summary.split for summary in summaries))
+    samples = [summary.title for summary in summaries if summary.sample]
+    if not samples:
+        return splits
+    return f"{splits}, bundled sample" + ("" if len(samples) == len(summaries) else f" ({', '.join(samples)})")
+
+
+def _figures(summary: Summary) -> dict[str, str]:
+    """Return column -> text."""
+    metrics, published = summary.metrics, summary.published
+    if not metrics:
+        return {"n": str(summary.n), "accuracy": "no labels"}
+    low, high = metrics.accuracy_interval
+    figures = {
+        "n": str(summary.n),
+        "accuracy": percent(metrics.accuracy),
+        "95 % interval": f"{percent(low)}–{percent(high)}",
+        "published": "",
+    }
+    if published:
+        figures["published"] = f"{percent(published.accuracy)} {'in' if published.inside_interval else 'out'}"
+    return figures | {name: percent(value) for name, value in metrics.columns.items()}

@@ -1,0 +1,150 @@
+"""The loop over datasets: what is finished is kept, each result is written as it comes, the table ends it all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Generic
+
+from nsp_bert.cards import CardT, Prompt, cards_of
+from nsp_bert.checkpoints.checkpoint import open_checkpoint
+from nsp_bert.cli import INTERRUPTED
+from nsp_bert.errors import UserError
+from nsp_bert.results.fingerprint import take_fingerprint
+from nsp_bert.results.runs import Run, prepare_output, read_summaries, write_run
+from nsp_bert.results.submission import write_submission, zip_submissions
+from nsp_bert.results.summary import Summary, file_stem
+from nsp_bert.results.tables import print_table
+from nsp_bert.scoring.score_files import ScoreFiles
+from nsp_bert.session import ZERO_SHOT, Method, Options, Scorers, Session, choose_data
+
+
+class Runner(Generic[CardT]):
+    """Yields a session for each dataset and prompt that is to be run, and takes the runs that a script makes of it.
+
+    runner = Runner(options, ClozeCard, __file__)
+    for session in runner:
+        runner.add(session, contrast(...))
+    return runner.finish()
+    """
+
+    def __init__(self, options: Options, kind: type[CardT], script: str, method: Method = ZERO_SHOT):
+        """Open the checkpoint and prepare the folders. `kind` is the task's card, `script` the file that runs it.
+
+        Raises UserError for a checkpoint without the method's heads, or a folder that cannot be written.
+        """
+        for folder in filter(None, (options.output, options.submission)):
+            prepare_output(folder)
+        self._options, self._script, self._method = options, Path(script), method
+        self._checkpoint = open_checkpoint(options.model, method.heads)
+        self._cards = choose_cards(options.dataset, kind, self._checkpoint.language)
+        self._scorers = Scorers(self._checkpoint, options)
+        self._summaries: list[Summary] = []
+
+    @property
+    def summaries(self) -> list[Summary]:
+        """What has been run or kept so far."""
+        return self._summaries
+
+    def __iter__(self) -> Iterator[Session[CardT]]:
+        """Yield the sessions to run; an interrupted run is the last."""
+        for card in self._cards:
+            for prompt in self._options.prompt.prompts(card):
+                session = self._session(card, prompt)
+                kept = self._kept(session)
+                self._summaries += kept
+                if not kept:
+                    yield self._with_files(session)
+                if not self._summaries[-1].complete:
+                    return
+
+    def add(self, session: Session[CardT], *runs: Run) -> None:
+        """Take the runs that a session's dataset gives, one at least, and write their files."""
+        parts = [replace(run, parts=len(runs)) for run in runs]
+        complete = all(run.complete for run in parts)
+        folder = self._folder(session)
+        if folder:
+            for run in parts:
+                write_run(run, folder)
+        if session.files and complete:
+            session.files.remove()
+        if self._options.submission and complete:
+            write_submission(session.card, parts[0], self._options.submission)
+        if self._options.verbose:
+            print(self._scorers[str(parts[0].settings["precision"])].stages)
+        self._summaries += [run.summary for run in parts]
+
+    def finish(self) -> int:
+        """Print the table of all runs; return the exit status."""
+        print_table(self._summaries)
+        if self._options.submission:
+            print(zip_submissions(self._options.submission))
+        return 0 if self._summaries[-1].complete else INTERRUPTED
+
+    def _session(self, card: CardT, prompt: Prompt) -> Session[CardT]:
+        """Return the session of a dataset under a prompt, not yet with files."""
+        options, data = self._options, choose_data(card, self._options.data_dir)
+        session = Session(card, prompt, data, self._method, self._checkpoint, self._scorers, options, options.precision)
+        if not options.output:
+            return session
+        settings = session.headline | session.beside
+        fingerprint = take_fingerprint(self._script, card, session.split, data.folder, self._checkpoint, settings)
+        return replace(session, fingerprint=fingerprint)
+
+    def _folder(self, session: Session[CardT]) -> Path | None:
+        """Return the folder of a session's files, None without --output."""
+        options = self._options
+        return options.output / options.prompt.folder(session.prompt) if options.output else None
+
+    def _kept(self, session: Session[CardT]) -> list[Summary]:
+        """Return the summaries of a session's runs where `--resume` finds all of them, complete and of the same making.
+
+        Raises UserError where the folder holds another run of the same name.
+        """
+        folder = self._folder(session)
+        if not folder:
+            return []
+        there = list(read_summaries(folder, session.card.name, session.split, self._method.name, None))
+        if not self._options.overwrite:
+            refuse_another(there, session, folder)
+        kept = [one for one in there if one.complete and one.fingerprint == session.fingerprint]
+        if not self._options.resume or not kept or len(kept) < kept[0].parts:
+            return []
+        print(f"{session.card.title} {session.split}: is there already in {folder}")
+        return kept
+
+    def _with_files(self, session: Session[CardT]) -> Session[CardT]:
+        """Return the session with the files that its scores go to as they come."""
+        folder = self._folder(session)
+        if not folder or not session.fingerprint:
+            return session
+        stem = file_stem(session.card.name, session.split, self._method.name, None)
+        files = ScoreFiles(folder, stem, session.fingerprint.model_dump_json(), self._options.resume)
+        return replace(session, files=files)
+
+
+def choose_cards(names: Sequence[str] | None, kind: type[CardT], language: str) -> list[CardT]:
+    """Return the cards of these names, or without names those of the task in the model's language.
+
+    Raises UserError when there are none.
+    """
+    cards = [card for card in cards_of(kind) if (card.name in names if names else card.language == language)]
+    if not cards:
+        raise UserError(f"no dataset of this script is in the model's language {language!r}; name one with --dataset")
+    return sorted(cards, key=lambda card: names.index(card.name)) if names else cards
+
+
+def refuse_another(there: Iterable[Summary], session: Session[CardT], folder: Path) -> None:
+    """Raise UserError where a folder holds the result of another run under the name of the session's."""
+    now = session.headline | {"model": session.model, "method": session.method.name}
+    for one in there:
+        settings = one.fingerprint.settings if one.fingerprint else {}
+        then = settings | {"model": one.model, "method": one.method}
+        differing = [f"{key} {then[key]}, now {value}" for key, value in now.items() if then.get(key, value) != value]
+        if differing:
+            name = file_stem(one.dataset, one.split, one.method, one.train)
+            raise UserError(
+                f"{folder / name}.json is the result of another run ({'; '.join(differing)}): choose another --output,"
+                " or replace it with --overwrite"
+            )

@@ -1,0 +1,175 @@
+"""What computes the log-odds of a batch: TensorFlow, OpenVINO converted from the same function, or workers of Ray.
+
+A backend is called with token_ids, segment_ids, position_ids int32 (B, T) and returns log-odds float32 (B,). Up to
+`streams` threads may call it at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+
+from nsp_bert.checkpoints.checkpoint import Checkpoint
+from nsp_bert.environment import import_tensorflow
+from nsp_bert.errors import UserError
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 32768  # of one core, of one GPU
+OPENVINO_PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+
+
+@dataclass(frozen=True)
+class Backend:
+    """`log_odds` of a batch, which `streams` threads may call at once; `batch_tokens` is what suits the device.
+
+    `kept` has to live as long: OpenVINO goes on reading the weights in TensorFlow's memory.
+    """
+
+    log_odds: Callable[..., np.ndarray]
+    streams: int
+    batch_tokens: int
+    kept: Any = None
+
+    def __call__(self, *inputs: np.ndarray) -> np.ndarray:
+        """Return log-odds float32 (B,) of token_ids, segment_ids, position_ids int32 (B, T)."""
+        return self.log_odds(*inputs)
+
+
+def load_backend(name: str, checkpoint: Checkpoint, precision: str) -> Backend:
+    """Load a checkpoint into a backend. Raises UserError when it cannot be loaded, or not in this precision."""
+    return BACKENDS[name](checkpoint, precision)
+
+
+def load_tensorflow(checkpoint: Checkpoint, precision: str) -> Backend:
+    """Load a checkpoint into TensorFlow: on a CPU one batch a core, on GPUs two batches in flight."""
+    tf = import_tensorflow()
+    streams = _one_core_a_batch(tf)
+    tf.config.experimental.enable_tensor_float_32_execution(precision != "float32")
+    gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
+    if len(gpus) > 1:
+        return replicate(checkpoint, precision, gpus)
+    stages: list[Any] = []
+
+    def compiled(stage: Callable[..., Any], *signature: Any) -> Any:
+        stages.append(tf.function(stage, input_signature=signature))
+        return stages[-1]
+
+    staged = _load(checkpoint, precision, compiled)
+    with ThreadPoolExecutor(count_cores()) as threads:  # else each would be optimised when the first batch reaches it
+        list(threads.map(_run_on_zeros, stages))
+
+    def log_odds(*inputs: np.ndarray) -> np.ndarray:
+        return staged(*(tf.constant(one) for one in inputs)).numpy()
+
+    return Backend(log_odds, 2, GPU_BATCH_TOKENS) if gpus else Backend(log_odds, streams, CPU_BATCH_TOKENS)
+
+
+def replicate(checkpoint: Checkpoint, precision: str, devices: list[str]) -> Backend:
+    """Load a checkpoint onto several devices of this host, which share the rows of each batch."""
+    tf = import_tensorflow()
+    strategy = tf.distribute.MirroredStrategy(devices)
+    with strategy.scope():
+        single = _load(checkpoint, precision)
+
+    @tf.function(reduce_retracing=True)
+    def together(*inputs: Any) -> Any:
+        return strategy.run(single, inputs)
+
+    def log_odds(*inputs: np.ndarray) -> np.ndarray:
+        rows, share = len(inputs[0]), -(-len(inputs[0]) // len(devices))
+        padded = [np.pad(one, ((0, share * len(devices) - rows), (0, 0)), mode="edge") for one in inputs]
+        parts = [np.split(one, len(devices)) for one in padded]
+        found = together(*(_spread(strategy, part) for part in parts))
+        return np.concatenate([one.numpy() for one in strategy.experimental_local_results(found)])[:rows]
+
+    return Backend(log_odds, streams=1, batch_tokens=GPU_BATCH_TOKENS * len(devices))
+
+
+def load_openvino(checkpoint: Checkpoint, precision: str) -> Backend:
+    """Convert TensorFlow's function to OpenVINO, for this machine's CPU; one batch a core.
+
+    Raises UserError without the package, or where the processor does not compute in that precision.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise UserError(
+            "--backend openvino needs a package more: pip install --no-deps -r requirements/openvino.txt"
+        ) from error
+    tf = import_tensorflow()
+    function = tf.function(_load(checkpoint, "float32"))
+    graph = function.get_concrete_function(
+        *(tf.TensorSpec([None, None], tf.int32, name) for name in ("token_ids", "segment_ids", "position_ids"))
+    )
+    with contextlib.redirect_stdout(io.StringIO()):  # its report of the conversion
+        converted = openvino.convert_model(graph)
+    streams, hint = count_cores(), OPENVINO_PRECISIONS[precision]
+    settings = {"INFERENCE_PRECISION_HINT": hint, "NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams}
+    compiled = openvino.Core().compile_model(converted, "CPU", settings)
+    if compiled.get_property("INFERENCE_PRECISION_HINT").to_string() != hint:
+        raise UserError(f"--backend openvino: this processor does not compute in {precision}; take --precision float32")
+    requests: SimpleQueue[Any] = SimpleQueue()
+    for _ in range(streams):
+        requests.put(compiled.create_infer_request())
+    names = [one.get_any_name() for one in converted.inputs]
+
+    def log_odds(*inputs: np.ndarray) -> np.ndarray:
+        request = requests.get()
+        try:
+            return next(iter(request.infer(dict(zip(names, inputs, strict=True))).values())).copy()
+        finally:
+            requests.put(request)
+
+    return Backend(log_odds, streams, CPU_BATCH_TOKENS, kept=function)
+
+
+BACKENDS: dict[str, Callable[[Checkpoint, str], Backend]] = {"tensorflow": load_tensorflow, "openvino": load_openvino}
+
+
+def _load(
+    checkpoint: Checkpoint, precision: str, compiled: Callable[..., Callable[..., Any]] = lambda stage, *_: stage
+) -> Callable[..., Any]:
+    """Return the forward pass, stage by stage `compiled`: small graphs take little memory to optimise.
+
+    Without `compiled` it is for the caller to compile it as a whole.
+    """
+    from nsp_bert.scoring.forward import load_weights, make_log_odds
+
+    return make_log_odds(checkpoint, load_weights(checkpoint, precision), compiled)
+
+
+def _spread(strategy: Any, parts: list[np.ndarray]) -> Any:
+    tf = import_tensorflow()
+    return strategy.experimental_distribute_values_from_function(
+        lambda context: tf.constant(parts[context.replica_id_in_sync_group])
+    )
+
+
+def _run_on_zeros(stage: Any) -> None:
+    tf = import_tensorflow()
+    stage(*(tf.zeros([size or 1 for size in spec.shape], spec.dtype) for spec in stage.input_signature))
+
+
+def _one_core_a_batch(tf: Any) -> int:
+    """Keep every operation of TensorFlow on one core, so that as many batches run at once as there are cores.
+
+    That is faster than to share each operation, and the sums do not depend on the number of cores. Where TensorFlow
+    has started with threads of its own, batches run one by one.
+    """
+    threading = tf.config.threading
+    with contextlib.suppress(RuntimeError):  # TensorFlow has started already
+        threading.set_intra_op_parallelism_threads(1)
+    return count_cores() if threading.get_intra_op_parallelism_threads() == 1 else 1
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

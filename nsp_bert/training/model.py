@@ -1,0 +1,103 @@
+"""bert4keras' BERT with both pre-training heads, and with dropout that a resumed run repeats exactly.
+
+Importing this module imports TensorFlow.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nsp_bert.environment import build_quietly, import_tensorflow
+
+tf: Any = import_tensorflow()
+
+from bert4keras.backend import attention_normalize, keras  # noqa: E402
+from bert4keras.layers import Dropout, Embedding, LayerNormalization, MultiHeadAttention  # noqa: E402
+from bert4keras.models import BERT  # noqa: E402
+
+from nsp_bert.training.fused_layers import FusedLayerNormalization, gelu  # noqa: E402
+
+
+class StepDropout(keras.layers.Layer):
+    """Dropout whose mask follows from a seed and the step counter, not from a generator's hidden state."""
+
+    def __init__(self, rate: float, seed: int, step: Any, **kwargs: Any):
+        super().__init__(**kwargs)
+        self._rate, self._seed, self._count = rate, seed, step
+        self.supports_masking = True
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Drop in training, pass through otherwise; any shape, any float dtype."""
+        if not training:
+            return inputs
+        seed = tf.stack([tf.constant(self._seed, tf.int64), tf.cast(self._count, tf.int64)])
+        return tf.nn.experimental.stateless_dropout(inputs, self._rate, seed)
+
+
+class TiedEmbedding(Embedding):
+    """bert4keras' token embedding whose use as output layer follows the precision of its input."""
+
+    def call(self, inputs: Any, mode: str = "embedding") -> Any:
+        """Return embeddings of ids, or for `mode="dense"` logits (…, vocabulary) of hidden states (…, width)."""
+        if mode == "embedding":
+            return super().call(inputs)
+        return tf.tensordot(inputs, tf.cast(self.embeddings, inputs.dtype), [[-1], [1]])
+
+
+class StepDropoutAttention(MultiHeadAttention):
+    """bert4keras' multi-head attention with StepDropout on the attention weights."""
+
+    def __init__(self, dropout: StepDropout, **kwargs: Any):
+        super().__init__(**kwargs)
+        self._dropout = dropout
+
+    def pay_attention_to(self, inputs: list, mask: list, **_: Any) -> tuple[Any, Any]:
+        """Return (values (B, T, heads, size), weights (B, heads, T, T)) for queries, keys and values."""
+        queries, keys, values = inputs
+        scores = tf.einsum("bjhd,bkhd->bhjk", queries, keys) / self.key_size**0.5
+        weights = self._dropout(attention_normalize(scores, mask[1]))
+        return tf.einsum("bhjk,bkhd->bjhd", weights, values), weights
+
+
+class PretrainingBERT(BERT):
+    """BERT that takes its dropout masks from a step counter (a tf.Variable, int64)."""
+
+    def __init__(self, step: Any, seed: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self._count, self._seed = step, seed
+
+    def apply(self, inputs: Any = None, layer: Any = None, arguments: Any = None, **kwargs: Any) -> Any:
+        """Build or reuse a layer as bert4keras does, with this module's layers in the place of its own."""
+        if layer is Dropout and self.dropout_rate:
+            layer, kwargs = StepDropout, self._dropout_arguments(kwargs["rate"], kwargs["name"])
+        elif layer is MultiHeadAttention and kwargs.pop("attention_dropout", 0):
+            dropout = StepDropout(**self._dropout_arguments(self.attention_dropout_rate, f"{kwargs['name']}-Weights"))
+            layer, kwargs = StepDropoutAttention, kwargs | {"dropout": dropout}
+        elif layer is Embedding:
+            layer = TiedEmbedding
+        elif layer is LayerNormalization:
+            layer = FusedLayerNormalization
+        return super().apply(inputs, layer, arguments, **kwargs)
+
+    def _dropout_arguments(self, rate: float, name: str) -> dict[str, Any]:
+        number = 1 + sum(isinstance(layer, (StepDropout, StepDropoutAttention)) for layer in self.layers.values())
+        return {"rate": rate, "name": name, "seed": 1000 * self._seed + number, "step": self._count}
+
+
+def build_bert(config: dict[str, Any], step: Any, seed: int) -> PretrainingBERT:
+    """Return the model of a `bert_config.json` with pooler, NSP and MLM heads; dropout is drawn from seed and step."""
+    bert = PretrainingBERT(
+        step,
+        seed,
+        **config,
+        max_position=config["max_position_embeddings"],
+        segment_vocab_size=config.get("type_vocab_size", 2),
+        dropout_rate=config.get("hidden_dropout_prob", 0.1),
+        attention_dropout_rate=config.get("attention_probs_dropout_prob", 0.1),
+        with_nsp=True,
+        with_mlm=True,
+    )
+    if bert.hidden_act == "gelu":
+        bert.hidden_act = gelu
+    build_quietly(bert)
+    return bert

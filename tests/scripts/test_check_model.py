@@ -1,0 +1,51 @@
+"""What a checkpoint holds, and the health check of its NSP head."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import random_checkpoint
+from check import HEALTH_TEXTS, Health, load_documents, main
+from conftest import ROOT
+
+
+def test_the_bundled_head_works() -> None:
+    command = [sys.executable, "models/check.py", "nsp_bert_mini"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    assert "nsp_bert_mini: 4 layers x 256" in done.stdout
+    assert "NSP head works" in done.stdout
+    assert "cls/seq_relationship/output_weights" in done.stdout
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_random_weights_are_at_chance(checkpoint_dir: Path, capfd: pytest.CaptureFixture[str], language: str) -> None:
+    assert main([str(checkpoint_dir), "--language", language]) == 1
+    assert "NSP head is at chance" in capfd.readouterr().out
+
+
+def test_a_missing_head(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = random_checkpoint.random_checkpoint(tmp_path / "m", heads=("pooler", "MLM"), hidden=16)
+    assert main([str(folder)]) == 1
+    assert "NSP head is missing (NSP)" in capfd.readouterr().out
+
+
+def test_verdicts() -> None:
+    high, low = np.linspace(1, 3, 120), np.linspace(-3, -1, 120)
+    assert Health(high, low).verdict == "works"
+    assert (
+        Health(high, np.roll(high, 60)).verdict
+        == "is at chance: it does not tell neighbours from strangers; was it trained, and was it loaded?"
+    )
+    assert Health(high + 9, low + 9).verdict.startswith("works, but its margins are shifted")
+    assert Health(low, high).verdict.startswith("looks inverted")
+
+
+def test_health_texts() -> None:
+    for path in HEALTH_TEXTS.glob("*.txt"):
+        documents = load_documents(path)
+        assert (len(documents), {len(document) for document in documents}) == (30, {5})
