@@ -1,0 +1,59 @@
+"""A classification run whose backend pauses before every batch, for tests that stop it in the middle."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from conftest import ROOT
+
+PROGRAM = """
+import os, sys, time
+from nsp_bert.scoring import backends
+from nsp_bert.scoring import scorer
+import nsp_bert_classification
+scorer.WINDOW_PAIRS = 32
+whole, calls = backends.BACKENDS["tensorflow"], []
+def load(*arguments):
+    backend = whole(*arguments)
+    def log_odds(*inputs):
+        calls.append(len(inputs[0]))
+        time.sleep(float(os.environ["PAUSE"]))
+        return backend(*inputs)
+    return backends.Backend(log_odds, 1, 512)
+backends.BACKENDS["tensorflow"] = load
+status = nsp_bert_classification.main(sys.argv[1:])
+print("scored", sum(calls))
+sys.exit(status)
+"""
+
+
+def start(arguments: list[str], pause: float) -> subprocess.Popen[str]:
+    """Start nsp_bert_classification.py with a pause of so many seconds before every batch of 512 tokens."""
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        cwd=ROOT,
+        env=os.environ | {"PAUSE": str(pause)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # background jobs ignore it
+    )
+
+
+def wait_for_scores(folder: Path, count: int, process: subprocess.Popen[str] | None = None) -> None:
+    """Wait until an output folder holds so many scores of a run that goes on, or the process has ended."""
+    done = 0
+    while done < count and (process is None or process.poll() is None):
+        time.sleep(0.02)
+        done = sum(int(np.isfinite(np.fromfile(path, np.float32)).sum()) for path in score_files(folder))
+
+
+def score_files(folder: Path) -> list[Path]:
+    """Return the files that scores go to as they come."""
+    return list(folder.glob("*.scores.unfinished"))
