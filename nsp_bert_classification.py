@@ -60,15 +60,15 @@ def main(arguments: list[str] | None) -> int:
 
 
 def run(options: Options) -> int:
-    runner = Runner(options, ClassificationCard, __file__)
-    for session in runner:
-        card, split = session.card, session.split
-        examples = load_examples(card, session.folder, split, session.limit)
-        task = ClassificationTask(card, session.prompt, session.encoder, examples)
-        published = published_by_template(card.name, session.model, session.prompt.number, split)
-        scored = contrast(task, session, published)
-        runner.add(session, replace(scored, details=scored.details.model_copy(update={"prompts": task.prompts})))
-    return runner.finish()
+    with Runner(options, ClassificationCard, __file__) as runner:
+        for session in runner:
+            card, split = session.card, session.split
+            examples = load_examples(card, session.folder, split, session.limit)
+            task = ClassificationTask(card, session.prompt, session.encoder, examples)
+            published = published_by_template(card.name, session.model, session.prompt.number, split)
+            scored = contrast(task, session, published)
+            runner.add(session, replace(scored, details=scored.details.model_copy(update={"prompts": task.prompts})))
+        return runner.finish()
 
 
 @dataclass(frozen=True)

@@ -27,13 +27,13 @@ def main(arguments: list[str] | None) -> int:
 
 
 def run(options: Options) -> int:
-    runner = Runner(options, ClozeCard, __file__)
-    for session in runner:
-        examples = load_examples(session.card, session.folder, session.split, session.limit)
-        task = ClozeTask(session.card, session.prompt, session.encoder, examples)
-        published = published_by_positions(session.prompt.positions, session.model, session.split)
-        runner.add(session, contrast(task, session, published))
-    return runner.finish()
+    with Runner(options, ClozeCard, __file__) as runner:
+        for session in runner:
+            examples = load_examples(session.card, session.folder, session.split, session.limit)
+            task = ClozeTask(session.card, session.prompt, session.encoder, examples)
+            published = published_by_positions(session.prompt.positions, session.model, session.split)
+            runner.add(session, contrast(task, session, published))
+        return runner.finish()
 
 
 if __name__ == "__main__":

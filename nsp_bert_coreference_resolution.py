@@ -29,16 +29,16 @@ def main(arguments: list[str] | None) -> int:
 
 
 def run(options: Options) -> int:
-    runner = Runner(options, CoreferenceCard, __file__)
-    for session in runner:
-        card, split = session.card, session.split
-        rows = load_dev_and_test(card, session.folder, split, session.limit)
-        task = CoreferenceTask(card, session.prompt, session.encoder, rows)
-        as_printed = session.prompt.number == len(card.templates) and session.prompt.stages == 2
-        published = published_by_thresholds(card.name, session.model, split) if as_printed else None
-        scored = contrast(task, session, published)
-        runner.add(session, add_ranking(scored, options.batch_curve, options.seeds))
-    return runner.finish()
+    with Runner(options, CoreferenceCard, __file__) as runner:
+        for session in runner:
+            card, split = session.card, session.split
+            rows = load_dev_and_test(card, session.folder, split, session.limit)
+            task = CoreferenceTask(card, session.prompt, session.encoder, rows)
+            as_printed = session.prompt.number == len(card.templates) and session.prompt.stages == 2
+            published = published_by_thresholds(card.name, session.model, split) if as_printed else None
+            scored = contrast(task, session, published)
+            runner.add(session, add_ranking(scored, options.batch_curve, options.seeds))
+        return runner.finish()
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
 Linking: the text with the question what the mention means (上文中…是指) is one segment, 这个词是指 with the summary
 of an entity of that name (or without one its facts) the other; the best-scored entity is the answer. Typing: a mention
-that no entity stands for gets one of 24 types (这个词是指一类…). --stages 1 leaves the question out.
+with no entity in the knowledge base gets one of 24 types (这个词是指一类…). --stages 1 leaves the question out.
 
-Accuracy of linking counts every mention whose entity stands under its name in the knowledge base, as the paper does;
-beside it stands that of the ambiguous mentions, which have more than one candidate. Typing is reported with and
+Accuracy of linking counts every mention whose entity is under its name in the knowledge base, as the paper does;
+beside it is that of the ambiguous mentions, which have more than one candidate. Typing is reported with and
 without the type Other; without it, Other is not offered either.
 
 Published with uer-mixed-bert-base on the 10,000 dev texts (arXiv:2109.03564), one and two stages: linking 61.16 and
@@ -50,22 +50,23 @@ def main(arguments: list[str] | None) -> int:
 
 
 def run(options: Options) -> int:
-    runner = Runner(options, EntityLinkingCard, __file__)
-    for session in runner:
-        mentions = load_entity_mentions(session.card, session.folder, session.split, session.limit)
-        names = {mention.content.name for mention in mentions}
-        base = read_knowledge_base(session.card, session.folder, names, {str(mention.label) for mention in mentions})
-        kinds = sort_mentions(session.card, mentions, base)
-        runs = []
-        if options.part != TYPING and kinds.linking:
-            runs.append(link(session, kinds, base))
-        if options.part != LINKING and kinds.typing and all(one.complete for one in runs):
-            runs.append(assign_types(session, kinds.typing))
-        if not runs:
-            title = f"{session.card.title} {session.split}"
-            raise UserError(f"{title}: of {len(mentions)} mentions none is there for {options.part}")
-        runner.add(session, *runs)
-    return runner.finish()
+    with Runner(options, EntityLinkingCard, __file__) as runner:
+        for session in runner:
+            mentions = load_entity_mentions(session.card, session.folder, session.split, session.limit)
+            names = {mention.content.name for mention in mentions}
+            labels = {str(mention.label) for mention in mentions}
+            base = read_knowledge_base(session.card, session.folder, names, labels)
+            kinds = sort_mentions(session.card, mentions, base)
+            runs = []
+            if options.part != TYPING and kinds.linking:
+                runs.append(link(session, kinds, base))
+            if options.part != LINKING and kinds.typing and all(linked.complete for linked in runs):
+                runs.append(assign_types(session, kinds.typing))
+            if not runs:
+                title = f"{session.card.title} {session.split}"
+                raise UserError(f"{title}: of {len(mentions)} mentions none is there for {options.part}")
+            runner.add(session, *runs)
+        return runner.finish()
 
 
 def link(session: Session[EntityLinkingCard], kinds: Kinds, base: KnowledgeBase) -> Run:
@@ -90,7 +91,7 @@ def link(session: Session[EntityLinkingCard], kinds: Kinds, base: KnowledgeBase)
         f" entity is not known under that name and {len(kinds.unknown)} whose entity the knowledge base lacks"
     )
     scored = replace(scored, details=scored.details.model_copy(update=details), notes=(note, *scored.notes))
-    return with_accuracy(scored, "ambiguous", [one for one in scored.answers if len(one.scores) > 1])
+    return with_accuracy(scored, "ambiguous", [answer for answer in scored.answers if len(answer.scores) > 1])
 
 
 def assign_types(session: Session[EntityLinkingCard], mentions: list[Example[EntityMention]]) -> Run:
@@ -122,12 +123,12 @@ def with_accuracy(scored: Run, name: str, answers: list[Answer]) -> Run:
     return replace(scored, extra={f"accuracy_{name}": accuracy} | scored.extra) if accuracy else scored
 
 
-def without_type(other: str, types: list[str], answers: list[Answer]) -> list[Answer]:
+def without_type(left_out: str, types: list[str], answers: list[Answer]) -> list[Answer]:
     """Return the answers to the mentions that are not of a type, that type not being offered either."""
-    kept = [place for place, name in enumerate(types) if name != other]
-    chosen = [one for one in answers if one.label != other]
-    best = candidates_contrast(one.scores[kept] for one in chosen)
-    return [replace(one, prediction=types[kept[place]]) for one, place in zip(chosen, best, strict=True)]
+    kept = [place for place, name in enumerate(types) if name != left_out]
+    chosen = [answer for answer in answers if answer.label != left_out]
+    best = candidates_contrast(answer.scores[kept] for answer in chosen)
+    return [replace(answer, prediction=types[kept[place]]) for answer, place in zip(chosen, best, strict=True)]
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ RESULTS is searched with its subfolders for what the scripts write with --output
 - every row to look through: dataset, right or wrong, label, prediction, free text; the prompts and their log-odds.
 
 It shows what the result files hold and computes no accuracy of its own. --figures also writes PNGs for a paper.
-Cost: the nine datasets at full size give a page just below 10 MB, half of it plotly.js, in seconds. Texts stand in it
+Cost: the nine datasets at full size give a page just below 10 MB, half of it plotly.js, in seconds. Texts are in it
 once; another model on all nine adds 1.4 MB.
 """
 

@@ -1,7 +1,7 @@
 """Zero-shot sentence pairs: OCNLI, BUSTM, CSL, by samples-contrast with the NSP head.
 
 Every pair gets one score; thresholds that cut the dev scores into equal parts turn the test scores into labels. The
-ranking of all rows, which needs no dev, stands beside it, and with --batch-curve the ranking inside batches.
+ranking of all rows, which needs no dev, is shown beside it, and with --batch-curve the ranking inside batches.
 
 Published with uer-mixed-bert-base, test_public, thresholds (arXiv:2109.03564): OCNLI 37.38, BUSTM 63.43, CSL 64.41.
 To compare, with the checkpoint in models/uer-mixed-bert-base and the FewCLUE files in datasets/fewclue:
@@ -28,15 +28,15 @@ def main(arguments: list[str] | None) -> int:
 
 
 def run(options: Options) -> int:
-    runner = Runner(options, SentencePairCard, __file__)
-    for session in runner:
-        card, split = session.card, session.split
-        rows = load_dev_and_test(card, session.folder, split, session.limit)
-        task = SentencePairTask(card, session.prompt, session.encoder, rows)
-        published = published_by_thresholds(card.name, session.model, split)
-        scored = contrast(task, session, published)
-        runner.add(session, add_ranking(scored, options.batch_curve, options.seeds))
-    return runner.finish()
+    with Runner(options, SentencePairCard, __file__) as runner:
+        for session in runner:
+            card, split = session.card, session.split
+            rows = load_dev_and_test(card, session.folder, split, session.limit)
+            task = SentencePairTask(card, session.prompt, session.encoder, rows)
+            published = published_by_thresholds(card.name, session.model, split)
+            scored = contrast(task, session, published)
+            runner.add(session, add_ranking(scored, options.batch_curve, options.seeds))
+        return runner.finish()
 
 
 if __name__ == "__main__":

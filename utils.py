@@ -132,7 +132,9 @@ class ClassificationTask(CandidatesTask[ClassificationCard, Text]):
 
     def pairs(self, contents: Iterable[Text]) -> Iterator[EncodedPair]:
         """Yield the pairs of each text with every label's prompt."""
-        return encode_label_pairs(self.encoder, (one.text for one in contents), self.prompts, self.prompt.position)
+        return encode_label_pairs(
+            self.encoder, (content.text for content in contents), self.prompts, self.prompt.position
+        )
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class ClozeTask(CandidatesTask[ClozeCard, Cloze]):
     @property
     def candidates(self) -> Sequence[Sequence[str]]:
         """The indices of each example's candidates."""
-        return [[str(place) for place in range(len(one.content.candidates))] for one in self.examples]
+        return [[str(place) for place in range(len(example.content.candidates))] for example in self.examples]
 
     def pairs(self, contents: Iterable[Cloze]) -> Iterator[EncodedPair]:
         """Yield the pairs of each text with every candidate."""
@@ -358,6 +360,6 @@ def split_path(card: Card, data_dir: Path, split: str) -> Path:
     if not path.parent.is_dir():
         raise UserError(f"{path.parent}: no such folder, so no {card.title}; {card.source}")
     if not path.is_file():
-        there = sorted(one.stem for one in path.parent.glob(f"*{path.suffix}"))
+        there = sorted(file.stem for file in path.parent.glob(f"*{path.suffix}"))
         raise UserError(f"{path}: no such file; --split can be {', '.join(there) or 'nothing: the folder is empty'}")
     return path

@@ -104,15 +104,15 @@ class Script:
 
     def scored(self, output: Path) -> int:
         """Return how many pairs of an unfinished run have a score on disk; a file still being filled has none."""
-        found = self.scores(output)
-        return int((~np.isnan(found)).sum()) if len(found) == self.pairs and np.isnan(found[-1]) else 0
+        scores = self.scores(output)
+        return int((~np.isnan(scores)).sum()) if len(scores) == self.pairs and np.isnan(scores[-1]) else 0
 
     def results(self, output: Path) -> dict[str, Any]:
         """Return the result files by name: their text, and of the summary what does not tell times."""
-        found: dict[str, Any] = {path.name: path.read_bytes() for path in sorted(output.iterdir())}
+        files: dict[str, Any] = {path.name: path.read_bytes() for path in sorted(output.iterdir())}
         summary = f"{self.card.name}.{self.card.split}.json"
-        found[summary] = {key: value for key, value in json.loads(found[summary]).items() if key not in TIMES}
-        return found
+        files[summary] = {key: value for key, value in json.loads(files[summary]).items() if key not in TIMES}
+        return files
 
     def log_odds(self, output: Path) -> np.ndarray:
         """Return the scores of a finished run as its file has them, (pairs,)."""
@@ -123,10 +123,10 @@ class Script:
 def peak_mib(process: int) -> float:
     """Return the most memory that a process has held, in MiB; 0 when it has ended."""
     try:
-        found = re.search(r"VmHWM:\s*(\d+)", Path(f"/proc/{process}/status").read_text())
+        match = re.search(r"VmHWM:\s*(\d+)", Path(f"/proc/{process}/status").read_text())
     except OSError:
         return 0.0
-    return int(found[1]) / 1024 if found else 0.0
+    return int(match[1]) / 1024 if match else 0.0
 
 
 def kill_and_resume(script: Script, output: Path, kill_at: float) -> dict[str, Any]:
@@ -159,9 +159,9 @@ def control(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def long_run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Return what a long run takes that is killed and resumed."""
     script = Script(options, folder, options.pairs)
-    found = kill_and_resume(script, folder / "long", options.kill_at)
+    figures = kill_and_resume(script, folder / "long", options.kill_at)
     summary = json.loads((folder / "long" / f"{script.card.name}.{script.card.split}.json").read_text(encoding="utf-8"))
-    return found | {"scoring_seconds_of_the_resumed_run": summary["seconds"]}
+    return figures | {"scoring_seconds_of_the_resumed_run": summary["seconds"]}
 
 
 def print_table(parts: dict[str, dict[str, Any]]) -> None:

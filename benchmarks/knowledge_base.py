@@ -36,7 +36,7 @@ def random_text(rng: np.random.Generator, length: int) -> str:
 
 
 def generate(folder: Path, entities: int, texts: int, seed: int = 0) -> None:
-    """Write duel/kb.json and duel/dev.json; a name stands for about four entities."""
+    """Write duel/kb.json and duel/dev.json; a name belongs to about four entities."""
     rng = np.random.default_rng(seed)
     names = [random_text(rng, int(length)) for length in rng.integers(2, 7, max(entities // 2, 1))]
     (folder / "duel").mkdir()
@@ -63,7 +63,7 @@ def load(folder: Path) -> None:
     card = load_card("duel")
     started = time.monotonic()
     mentions = load_entity_mentions(card, folder, "dev")
-    base = read_knowledge_base(card, folder, {one.content.name for one in mentions}, {"0"})
+    base = read_knowledge_base(card, folder, {mention.content.name for mention in mentions}, {"0"})
     seconds = time.monotonic() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     kept = len({entity.id for entities in base.candidates.values() for entity in entities})

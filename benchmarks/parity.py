@@ -99,7 +99,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def read_rows(path: Path, limit: int | None = None) -> list[Row]:
-    """Return the first rows of a JSON-lines file; U+2028 stands inside texts, so lines end with LF alone."""
+    """Return the first rows of a JSON-lines file; U+2028 occurs inside texts, so lines end with LF alone."""
     lines = (line for line in path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip())
     return [json.loads(line) for line in itertools.islice(lines, limit)]
 
@@ -228,7 +228,9 @@ def score_split(card: Card, split: str, limit: int | None, options: argparse.Nam
     answers = read_rows(output / f"{card['name']}.{split}.jsonl")
     metrics = json.loads((output / f"{card['name']}.{split}.json").read_text(encoding="utf-8"))["metrics"]
     label = card["fields"].get("label", "answer" if card["task"] == "cloze" else "label")
-    if [(one["index"], one["label"]) for one in answers] != [(at, str(row[label])) for at, row in enumerate(rows)]:
+    if [(answer["index"], answer["label"]) for answer in answers] != [
+        (at, str(row[label])) for at, row in enumerate(rows)
+    ]:
         stop(f"{card['title']}: index and label of the suite's answers are not those of {split}")
     groups = [build(card, row, peer.tokenize) for row in rows]
     compared = [index for index, group in enumerate(groups) if group]
@@ -253,7 +255,7 @@ def passed(scores: np.ndarray, dev: np.ndarray, labels: int) -> np.ndarray:
 def contrast(test: Split, dev: Split, labels: list[str]) -> tuple[list[str], list[float]]:
     """Return Hugging Face's answers by thresholds, the share of equal ranks, and how near `accuracy_ranked` is."""
     ours, suite = np.concatenate(test.peer), np.concatenate(test.suite)
-    answers = [labels[one] for one in passed(ours, np.concatenate(dev.peer), len(labels))]
+    answers = [labels[index] for index in passed(ours, np.concatenate(dev.peer), len(labels))]
     ranks = ranked(suite, len(labels))  # the suite writes their accuracy alone
     accuracy = np.mean([labels[rank] == answer["label"] for rank, answer in zip(ranks, test.answers, strict=True)])
     equal = (ranks == ranked(ours, len(labels)))[test.compared].mean()
@@ -269,7 +271,7 @@ def compare(card: Card, options: argparse.Namespace, peer: Peer) -> tuple[list[s
         answers, shares = contrast(*splits, labels)
     else:
         best = [int(scores.argmax()) for scores in test.peer]
-        answers = [labels[one] if labels else str(one) for one in best]
+        answers = [labels[index] if labels else str(index) for index in best]
     shares.insert(0, np.mean([test.answers[row]["prediction"] == answers[row] for row in test.compared]))
     pairs = [(split.suite[row], split.peer[row]) for split in splits for row in split.compared]
     suite, ours = (np.concatenate(part) for part in zip(*pairs, strict=True))

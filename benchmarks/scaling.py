@@ -161,14 +161,14 @@ def measure_encoding(
     models: Models, load: Callable[[Checkpoint], Scorer], options: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """Return for the bundled and the base model what encoding alone takes of scoring."""
-    found = []
+    points = []
     for checkpoint, pairs in ((models.bundled, LABELLED_PAIRS), (models.base, BASE_PAIRS)):
         work = make_work(checkpoint, round(options.scale * pairs / USUAL_LABELS), USUAL_LABELS, USUAL_LENGTH)
         scoring = median(partial(scoring_seconds, load(checkpoint), work), options.repeats)
         encoding = median(partial(encoding_seconds, work), options.repeats)
         point = {"model": checkpoint.name, "scored_pairs": work.total, "seconds": scoring}
-        found.append(point | {"encoding_seconds": encoding, "encoding_share": encoding / scoring})
-    return found
+        points.append(point | {"encoding_seconds": encoding, "encoding_share": encoding / scoring})
+    return points
 
 
 def flatness(points: list[dict[str, Any]]) -> str:
@@ -216,13 +216,13 @@ def measure_backend(backend: str, models: Models, options: argparse.Namespace) -
             scorers[checkpoint.name] = Scorer(checkpoint, backend=backend)
         return scorers[checkpoint.name]
 
-    found: dict[str, Any] = {}
+    curves: dict[str, Any] = {}
     for name in options.curves:
         measure = partial(measure_curve, name) if name in POINTS else measure_encoding
         points = measure(models, load, options)
-        found[name] = {"points": points, "verdict": VERDICTS[name](points)}
-        print_points(f"{backend}, {name}", points, found[name]["verdict"])
-    return found
+        curves[name] = {"points": points, "verdict": VERDICTS[name](points)}
+        print_points(f"{backend}, {name}", points, curves[name]["verdict"])
+    return curves
 
 
 def main(arguments: list[str] | None) -> int:

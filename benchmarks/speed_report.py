@@ -26,7 +26,7 @@ def summarise(
     `work` is the flops of all pairs, `peak` flops a second of the machine.
     """
     warm_up, *rounds = answers
-    seconds = [one["seconds"] for one in rounds]
+    seconds = [answer["seconds"] for answer in rounds]
     median = float(np.median(seconds))
     return {
         "seconds": seconds,
@@ -45,14 +45,16 @@ def summarise(
 
 def compare(engines: dict[str, dict[str, Any]], arrays: dict[str, dict[str, np.ndarray]]) -> None:
     """Add to each engine how many times as fast as the baselines it is, and how near to the reference its scores."""
-    for name, found in engines.items():
-        there = [other for other in BASELINES if other in engines]
-        found["times"] = {other: found["pairs_per_second"] / engines[other]["pairs_per_second"] for other in there}
+    for name, figures in engines.items():
+        there = [baseline for baseline in BASELINES if baseline in engines]
+        figures["times"] = {
+            baseline: figures["pairs_per_second"] / engines[baseline]["pairs_per_second"] for baseline in there
+        }
         if REFERENCE in engines:
             own, exact = arrays[name], arrays[REFERENCE]
-            found["agreement"] = float((own["predictions"] == exact["predictions"]).mean())
-            found["largest_difference"] = float(np.abs(own["log_odds"] - exact["log_odds"]).max())
-            found["log_odds_deviation"] = float(own["log_odds"].std())
+            figures["agreement"] = float((own["predictions"] == exact["predictions"]).mean())
+            figures["largest_difference"] = float(np.abs(own["log_odds"] - exact["log_odds"]).max())
+            figures["log_odds_deviation"] = float(own["log_odds"].std())
 
 
 def machine() -> dict[str, Any]:
@@ -84,8 +86,8 @@ def print_table(report: dict[str, Any]) -> None:
     table = Table(header_style="bold", box=SIMPLE, padding=(0, 1, 0, 0))
     for place, header in enumerate(headers):
         table.add_column(header, justify="right" if place else "left", no_wrap=bool(place != 1))
-    for name, found in report["engines"].items():
-        table.add_row(*cells(name, found))
+    for name, figures in report["engines"].items():
+        table.add_row(*cells(name, figures))
     console.print(table)
     lines = [f"{name}: skipped, {reason}" for name, reason in report["skipped"].items()]
     peaks = ", ".join(f"{name} {1e-9 * peak:.0f}" for name, peak in report["peak_flops_per_second"].items())
@@ -94,14 +96,14 @@ def print_table(report: dict[str, Any]) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def cells(name: str, found: dict[str, Any]) -> list[str]:
+def cells(name: str, figures: dict[str, Any]) -> list[str]:
     """Return an engine's row of the table."""
-    low, high = found["lowest_highest"]
-    texts = [name, found["threads"], f"{found['pairs_per_second']:.1f}", f"{low:.1f}–{high:.1f}"]
-    texts.append(f"{found['tokens_per_second']:.0f}")
-    texts += [f"{found['times'][other]:.2f}" if other in found["times"] else "" for other in BASELINES]
-    texts += [f"{100 * found['share_of_peak']:.0f} %", f"{found['peak_rss_mib']:.0f}"]
-    texts.append(f"{found['first_score_seconds']:.1f}")
-    if "agreement" in found:
-        texts += [f"{100 * found['agreement']:.1f} %", f"{found['largest_difference']:.1e}"]
+    low, high = figures["lowest_highest"]
+    texts = [name, figures["threads"], f"{figures['pairs_per_second']:.1f}", f"{low:.1f}–{high:.1f}"]
+    texts.append(f"{figures['tokens_per_second']:.0f}")
+    texts += [f"{figures['times'][baseline]:.2f}" if baseline in figures["times"] else "" for baseline in BASELINES]
+    texts += [f"{100 * figures['share_of_peak']:.0f} %", f"{figures['peak_rss_mib']:.0f}"]
+    texts.append(f"{figures['first_score_seconds']:.1f}")
+    if "agreement" in figures:
+        texts += [f"{100 * figures['agreement']:.1f} %", f"{figures['largest_difference']:.1e}"]
     return texts

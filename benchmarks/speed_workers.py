@@ -179,7 +179,7 @@ def load_matmul(job: Job, first: FirstScores) -> Engine:
         return time.perf_counter() - began
 
     def run() -> Arrays:
-        best = {name: min(seconds(one) for _ in range(MATMUL_REPEATS)) for name, one in matrices.items()}
+        best = {name: min(seconds(matrix) for _ in range(MATMUL_REPEATS)) for name, matrix in matrices.items()}
         first.note(np.empty(0))
         return {name: np.array(2 * size**3 / took) for name, took in best.items()}
 
@@ -212,7 +212,9 @@ def peak_mib() -> float:
 
 def versions() -> dict[str, str]:
     """Return the versions of what is installed here and counts."""
-    installed = {found.metadata["Name"].lower().replace("_", "-"): found.version for found in metadata.distributions()}
+    installed = {
+        package.metadata["Name"].lower().replace("_", "-"): package.version for package in metadata.distributions()
+    }
     return {name: installed[name] for name in PACKAGES if name in installed}
 
 

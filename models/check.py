@@ -64,15 +64,15 @@ def check_health(checkpoint: Checkpoint, language: str) -> Health:
     """Score every sentence with its successor and with one of another document. Raises UserError without a text."""
     path = HEALTH_TEXTS / f"{language}.txt"
     if not path.is_file():
-        known = ", ".join(sorted(one.stem for one in HEALTH_TEXTS.glob("*.txt")))
+        known = ", ".join(sorted(file.stem for file in HEALTH_TEXTS.glob("*.txt")))
         raise UserError(f"no health text for the language {language!r}; there are {known}")
     documents = load_documents(path)
     rng = np.random.default_rng(SEED)
     pairs = []
     for number, document in enumerate(documents):
         for first, second in pairwise(document):
-            other = (number + int(rng.integers(1, len(documents)))) % len(documents)
-            pairs += [(first, second), (first, documents[other][int(rng.integers(len(documents[other])))])]
+            stranger = (number + int(rng.integers(1, len(documents)))) % len(documents)
+            pairs += [(first, second), (first, documents[stranger][int(rng.integers(len(documents[stranger])))])]
     encoder = make_pair_encoder(checkpoint, min(MAX_LENGTH, checkpoint.max_position))
     encoded = (encoder.encode([encoder.part(a, "right")], [encoder.part(b, "right")]) for a, b in pairs)
     margins = Scorer(checkpoint).score(encoded, len(pairs)).values

@@ -130,7 +130,7 @@ def get_repository(card: ModelCard, source: HuggingFace, options: argparse.Names
 
 
 def check_present(card: ModelCard, folder: Path) -> None:
-    """Raise UserError when what stands there is not the card's checkpoint."""
+    """Raise UserError when what is there is not the card's checkpoint."""
     try:
         check_checkpoint(card, folder)
     except UserError as error:

@@ -36,7 +36,7 @@ class Template(Strict):
 
 @dataclass(frozen=True)
 class Prompt:
-    """One choice of every prompt option: where the prompt stands, and what else the task asks for.
+    """One choice of every prompt option: where the prompt is, and what else the task asks for.
 
     `number` counts the card's templates from 1 and is None for a text of the user's own.
     """
@@ -75,7 +75,7 @@ class Submission(Strict):
 
 
 class CardBase(Strict):
-    """What every card says. `position` is where the prompt stands; `dev_split` teaches thresholds."""
+    """What every card says. `position` is where the prompt is; `dev_split` teaches thresholds."""
 
     takes_templates: ClassVar[bool] = False  # templates are the task's prompts
     takes_stages: ClassVar[bool] = False  # the prompt may ask in one stage or in two
@@ -139,7 +139,7 @@ class CardBase(Strict):
             return len(self.templates), self.templates[-1]
         if choice.removeprefix("-").isdecimal() and choice.isascii():
             if not 1 <= int(choice) <= len(self.templates):
-                texts = ", ".join(f"{number} = {one.text}" for number, one in enumerate(self.templates, 1))
+                texts = ", ".join(f"{number} = {template.text}" for number, template in enumerate(self.templates, 1))
                 raise UserError(f"--template {choice}: {self.title} has templates {texts}; or give a text with {{}}")
             return int(choice), self.templates[int(choice) - 1]
         for number, template in enumerate(self.templates, 1):
@@ -149,7 +149,7 @@ class CardBase(Strict):
 
 
 def check_slot(key: str, text: str) -> None:
-    """Raise ValueError unless `{}` stands in a prompt exactly once."""
+    """Raise ValueError unless `{}` is in a prompt exactly once."""
     if text.count("{}") != 1:
         raise ValueError(f"{key}: {text!r} must hold {{}} once")
 
@@ -216,7 +216,7 @@ class SentencePairCard(CardBase):
 
 
 class CoreferenceFields(Strict):
-    """Keys of a row; the spans' texts and offsets stand in the object `target`."""
+    """Keys of a row; the spans' texts and offsets are in the object `target`."""
 
     text: str
     target: str
@@ -229,7 +229,7 @@ class CoreferenceFields(Strict):
 
 
 class CoreferenceCard(CardBase):
-    """A pronoun and a span, by samples-contrast; `{}` of a template stands for the pronoun."""
+    """A pronoun and a span, by samples-contrast; `{}` of a template is where the pronoun goes."""
 
     takes_templates = True
     takes_stages = True
@@ -291,7 +291,7 @@ class KnowledgeBaseFile(Strict):
 class EntityLinkingCard(CardBase):
     """A mention and the entities of its name, or the types of what is not in the knowledge base; candidates-contrast.
 
-    `{}` of a template stands for the mention. A label that begins with `nil_prefix` is one of `types`.
+    `{}` of a template is where the mention goes. A label that begins with `nil_prefix` is one of `types`.
     """
 
     takes_templates = True
@@ -325,7 +325,7 @@ ADAPTER: TypeAdapter[Card] = TypeAdapter(Annotated[Card, Field(discriminator="ta
 
 
 def parse_template(text: str) -> Template:
-    """Return a template from its text. Raises UserError unless `{}` stands in it exactly once."""
+    """Return a template from its text. Raises UserError unless `{}` is in it exactly once."""
     if text.count("{}") != 1:
         raise UserError(f"--template {text!r}: {{}} must stand in it once, where the label word goes")
     return Template(text=text)
@@ -348,7 +348,7 @@ def load_card(name: str, folder: Path = CARDS) -> Card:
     try:
         return ADAPTER.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
     except OSError as error:
-        known = ", ".join(sorted(one.stem for one in folder.glob("*.yaml")))
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
         raise UserError(f"no dataset {name!r}: there are cards for {known}") from error
     except ValidationError as error:
         raise UserError(f"{path}: {validation_reasons(error)}") from error

@@ -116,7 +116,7 @@ def add_prompt_options(group: argparse._ArgumentGroup, kind: type[CardT]) -> Non
 def add_output_options(group: argparse._ArgumentGroup, kind: type[CardT]) -> None:
     """Add where results go, and what happens to those that are there."""
     group.add_argument("--output", type=Path, metavar="DIR", help="write result files there")
-    group.add_argument("--verbose", action="store_true", help="also print what each stage took")
+    group.add_argument("--verbose", action="store_true", help="also print what each step took")
     group.add_argument(
         "--resume",
         action="store_true",

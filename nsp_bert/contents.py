@@ -65,7 +65,7 @@ class EntityMention(Content):
 
 @dataclass(frozen=True)
 class Question(Content):
-    """A mention with the descriptions that it is scored with: a prompt with `{}` and what stands in it."""
+    """A mention with the descriptions that it is scored with: a prompt with `{}` and what fills it."""
 
     mention: EntityMention
     descriptions: tuple[tuple[str, str], ...]
@@ -82,7 +82,7 @@ class Question(Content):
 
 @dataclass(frozen=True)
 class Cloze(Content):
-    """What stands before and after the blank, and the candidates for it."""
+    """What is before and after the blank, and the candidates for it."""
 
     before: str
     after: str

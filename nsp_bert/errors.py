@@ -1,4 +1,4 @@
-"""Errors that a user can mend: shown as one line, exit status 2, no traceback."""
+"""Errors that a user can fix: shown as one line, exit status 2, no traceback."""
 
 from __future__ import annotations
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Mapping
+from io import FileIO
 from pathlib import Path
 
 from nsp_bert.errors import UserError
@@ -40,11 +43,50 @@ def replacing(path: Path) -> Iterator[Path]:
             unfinished.unlink()
 
 
+def open_own(path: Path) -> FileIO:
+    """Open a file for reading and writing, made where it is not there; never through a link.
+
+    Raises UserError where the place cannot be written or is something other than a plain file.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        reason = "a symbolic link" if path.is_symlink() else error.strerror
+        raise UserError(f"{path}: cannot be written ({reason}); remove it or choose another place") from error
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise UserError(f"{path}: cannot be written (not a plain file); remove it or choose another place")
+    return FileIO(number, "r+")
+
+
+@contextlib.contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process alone until the block ends. Raises UserError where another one holds it."""
+    number = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _lock(number, folder)
+        yield
+    finally:
+        os.close(number)
+
+
+def _lock(number: int, folder: Path) -> None:
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UserError(f"{folder}: another run is writing there; wait for its end or choose another folder") from error
+    except OSError:  # a file system without locks
+        return
+
+
 @contextlib.contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `folder` when the block ends without an error."""
-    unfinished = folder.with_name(folder.name + UNFINISHED)
-    shutil.rmtree(unfinished, ignore_errors=True)
+    recover_folder(folder)
+    for left in folder.parent.glob(f".{folder.name}.*{UNFINISHED}"):  # by a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    unfinished = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{UNFINISHED}")
     unfinished.mkdir(parents=True)
     try:
         yield unfinished
@@ -53,9 +95,20 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
+def recover_folder(folder: Path) -> None:
+    """Put back what a run that was killed between two renames has moved out of the way."""
+    old = _old(folder)
+    if old.is_dir() and not folder.exists():
+        os.replace(old, folder)
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".old")
+
+
 def _replace_folder(new: Path, folder: Path) -> None:
-    """Put `new` in the place of `folder`; a kill in between leaves one of the two whole."""
-    old = folder.with_name(folder.name + ".old")
+    """Put `new` in the place of `folder`; a kill in between leaves the old one for `recover_folder`."""
+    old = _old(folder)
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         os.replace(folder, old)
@@ -63,10 +116,20 @@ def _replace_folder(new: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def write_lines(lines: Iterable[str], path: Path) -> None:
-    """Replace a UTF-8 file in one step, line by line. Raises UserError when the place cannot be written."""
-    with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.writelines(lines)
+def write_lines(lines: Iterable[str], path: Path) -> str:
+    """Replace a UTF-8 file in one step, line by line, and return its SHA-256 in hexadecimal.
+
+    Raises UserError when the place cannot be written.
+    """
+    checksum = hashlib.sha256()
+    with replacing(path) as unfinished, unfinished.open("wb") as stream:
+        for line in lines:
+            encoded = line.encode()
+            checksum.update(encoded)
+            stream.write(encoded)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return checksum.hexdigest()
 
 
 def write_text(text: str, path: Path) -> None:
@@ -74,9 +137,12 @@ def write_text(text: str, path: Path) -> None:
     write_lines([text], path)
 
 
-def write_json_lines(rows: Iterable[Row], path: Path) -> None:
-    """Write one JSON object a line, in one step. Raises UserError when the place cannot be written."""
-    write_lines((json.dumps(row, ensure_ascii=False) + "\n" for row in rows), path)
+def write_json_lines(rows: Iterable[Row], path: Path) -> str:
+    """Write one JSON object a line, in one step, and return the file's SHA-256.
+
+    Raises UserError when the place cannot be written.
+    """
+    return write_lines((json.dumps(row, ensure_ascii=False) + "\n" for row in rows), path)
 
 
 def digest(path: Path, algorithm: str = "sha256") -> str:

@@ -24,7 +24,7 @@ class Entity:
     facts: tuple[tuple[str, str], ...]
 
     def description(self, card: EntityLinkingCard, mention: str) -> tuple[str, str]:
-        """Return (prompt with `{}`, what stands in it), without the mention's name, which every candidate shares.
+        """Return (prompt with `{}`, what fills it), without the mention's name, which every candidate shares.
 
         The summary where there is one, else the facts (paper, Table 12).
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Generic
@@ -11,6 +12,7 @@ from nsp_bert.cards import CardT, Prompt, cards_of
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.cli import INTERRUPTED
 from nsp_bert.errors import UserError
+from nsp_bert.files import locked_folder
 from nsp_bert.results.fingerprint import take_fingerprint
 from nsp_bert.results.runs import Run, prepare_output, read_summaries, write_run
 from nsp_bert.results.submission import write_submission, zip_submissions
@@ -23,24 +25,39 @@ from nsp_bert.session import ZERO_SHOT, Method, Options, Scorers, Session, choos
 class Runner(Generic[CardT]):
     """Yields a session for each dataset and prompt that is to be run, and takes the runs that a script makes of it.
 
-    runner = Runner(options, ClozeCard, __file__)
-    for session in runner:
-        runner.add(session, contrast(...))
-    return runner.finish()
+    with Runner(options, ClozeCard, __file__) as runner:
+        for session in runner:
+            runner.add(session, contrast(...))
+        return runner.finish()
+
+    The output folder is its own until the block ends.
     """
 
     def __init__(self, options: Options, kind: type[CardT], script: str, method: Method = ZERO_SHOT):
-        """Open the checkpoint and prepare the folders. `kind` is the task's card, `script` the file that runs it.
+        """Open the checkpoint. `kind` is the task's card, `script` the file that runs it.
 
-        Raises UserError for a checkpoint without the method's heads, or a folder that cannot be written.
+        Raises UserError for a checkpoint without the method's heads.
         """
-        for folder in filter(None, (options.output, options.submission)):
-            prepare_output(folder)
+        self._folders = ExitStack()
         self._options, self._script, self._method = options, Path(script), method
         self._checkpoint = open_checkpoint(options.model, method.heads)
         self._cards = choose_cards(options.dataset, kind, self._checkpoint.language)
         self._scorers = Scorers(self._checkpoint, options)
         self._summaries: list[Summary] = []
+
+    def __enter__(self) -> Runner[CardT]:
+        """Take the output folders. Raises UserError where one cannot be written, or another run is writing there."""
+        with self._folders:
+            wanted = filter(None, (self._options.output, self._options.submission))
+            for folder in {folder.resolve(): folder for folder in wanted}.values():
+                prepare_output(folder)
+                self._folders.enter_context(locked_folder(folder))
+            self._folders = self._folders.pop_all()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Leave the folders to others."""
+        self._folders.close()
 
     @property
     def summaries(self) -> list[Summary]:
@@ -64,16 +81,13 @@ class Runner(Generic[CardT]):
         parts = [replace(run, parts=len(runs)) for run in runs]
         complete = all(run.complete for run in parts)
         folder = self._folder(session)
-        if folder:
-            for run in parts:
-                write_run(run, folder)
+        self._summaries += [write_run(run, folder) if folder else run.summary for run in parts]
         if session.files and complete:
             session.files.remove()
         if self._options.submission and complete:
             write_submission(session.card, parts[0], self._options.submission)
         if self._options.verbose:
-            print(self._scorers[str(parts[0].settings["precision"])].stages)
-        self._summaries += [run.summary for run in parts]
+            print(self._scorers[str(parts[0].settings["precision"])].timing)
 
     def finish(self) -> int:
         """Print the table of all runs; return the exit status."""

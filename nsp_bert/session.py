@@ -312,8 +312,9 @@ class Session(Generic[CardT]):
 
     def score(self, pairs: Iterable[EncodedPair], total: int) -> Scores:
         """Return the log-odds of `total` pairs; with an output folder they go to disk as they come."""
-        values = self.files.open(total) if self.files else None
-        return self.scorers[self.precision].score(pairs, total, values)
+        scorer = self.scorers[self.precision]
+        journal = self.files.open(total, self.precision) if self.files else None
+        return scorer.score(pairs, total, journal)
 
     def settled(self, task: Task[ContentT]) -> Session[CardT]:
         """Return the session with its precision settled, which `--precision auto` leaves open."""

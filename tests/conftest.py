@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import pytest
 import random_checkpoint
 from hypothesis import HealthCheck, settings
 
 from nsp_bert.cli import run_main
+from nsp_bert.scoring.score_files import ScoreFile
+from nsp_bert.scoring.scorer import Scores
 
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.load_profile("steady")
@@ -62,3 +66,46 @@ def fewclue_dir() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("FEWCLUE_DIR does not name a folder with the real FewCLUE files")
     return Path(folder)
+
+
+class RandomScorer:
+    """Scores without a model, for tests about files and options."""
+
+    complete = True
+    timing = "no time at all"
+
+    def __init__(self, *_arguments: object, **_options: object):
+        pass
+
+    def score(self, pairs: Iterable[object], total: int, journal: ScoreFile | None = None) -> Scores:
+        """Return scores that depend on their number alone."""
+        assert len(list(pairs)) == total
+        scores = np.random.default_rng(total).normal(size=total).astype(np.float32)
+        if journal:
+            journal.add(np.arange(total), scores)
+        return Scores(scores, self.complete, 1.0)
+
+
+@pytest.fixture
+def random_scores(monkeypatch: pytest.MonkeyPatch) -> type[RandomScorer]:
+    """Let every script score without a model."""
+    monkeypatch.setattr("nsp_bert.session.Scorer", RandomScorer)
+    return RandomScorer
+
+
+Result = tuple[dict, list[dict]]
+RunScript = Callable[..., Result]
+
+
+@pytest.fixture
+def run_script(checkpoint_dir: Path, tmp_path: Path) -> RunScript:
+    """Run a task script's main on the sample and return (summary, rows) of one of its results."""
+
+    def run(script: ModuleType, result: str, *options: str, split: str = "test_public", status: int = 0) -> Result:
+        dataset = result.split("_")[0]
+        arguments = ["--model", str(checkpoint_dir), "--dataset", dataset, "--split", split, "--output", str(tmp_path)]
+        assert script.main([*arguments, "--overwrite", *options]) == status
+        rows = [json.loads(line) for line in (tmp_path / f"{result}.{split}.jsonl").open(encoding="utf-8")]
+        return json.loads((tmp_path / f"{result}.{split}.json").read_text(encoding="utf-8")), rows
+
+    return run

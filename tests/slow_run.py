@@ -9,8 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 from conftest import ROOT
+
+from nsp_bert.scoring.score_files import RECORD
 
 PROGRAM = """
 import os, sys, time
@@ -51,9 +52,10 @@ def wait_for_scores(folder: Path, count: int, process: subprocess.Popen[str] | N
     done = 0
     while done < count and (process is None or process.poll() is None):
         time.sleep(0.02)
-        done = sum(int(np.isfinite(np.fromfile(path, np.float32)).sum()) for path in score_files(folder))
+        done = sum(scores_in(path) for path in folder.glob("*.scores.unfinished"))
 
 
-def score_files(folder: Path) -> list[Path]:
-    """Return the files that scores go to as they come."""
-    return list(folder.glob("*.scores.unfinished"))
+def scores_in(path: Path) -> int:
+    """Return how many scores a journal holds, at least: 12 bytes each after the header line."""
+    records = path.read_bytes().partition(b"\n")[2]
+    return len(records) // (12 + RECORD.size)

@@ -135,8 +135,8 @@ def find_prefix(folder: Path) -> Path:
     """Return the TensorFlow checkpoint prefix in a folder. Raises UserError when there is none or more than one."""
     indices = sorted(folder.glob("*.ckpt*.index"))
     if len(indices) != 1:
-        found = ", ".join(path.name for path in indices) or "none"
-        raise UserError(f"{folder}: one *.ckpt.index is needed, found {found}; PyTorch weights must be converted first")
+        names = ", ".join(path.name for path in indices) or "none"
+        raise UserError(f"{folder}: one *.ckpt.index is needed, found {names}; PyTorch weights must be converted first")
     prefix = indices[0].with_suffix("")
     if not list(folder.glob(f"{prefix.name}.data-*")):
         raise UserError(f"{prefix}.data-00000-of-00001: no such file; the index alone holds no weights, fetch it again")
@@ -157,9 +157,9 @@ def read_shapes(prefix: Path) -> dict[str, list[int]]:
             f"{prefix}: not a readable TensorFlow checkpoint ({first_line(error)}); fetch it again"
         ) from error
     needed = sum(math.prod(shape) * dtypes[name].size for name, shape in shapes.items())
-    found = sum(path.stat().st_size for path in prefix.parent.glob(f"{prefix.name}.data-*"))
-    if found < needed:
-        raise UserError(f"{prefix}.data-*: truncated, {found} of at least {needed} bytes; fetch it again")
+    size = sum(path.stat().st_size for path in prefix.parent.glob(f"{prefix.name}.data-*"))
+    if size < needed:
+        raise UserError(f"{prefix}.data-*: truncated, {size} of at least {needed} bytes; fetch it again")
     return shapes
 
 
@@ -174,15 +174,15 @@ def check_sizes(folder: Path, config: dict[str, Any], vocab_lines: int, shapes: 
     layers = sum(1 for name in shapes if name.endswith("/attention/self/query/kernel"))
     segments = shapes.get("bert/embeddings/token_type_embeddings", [0])[0]
     config.setdefault("type_vocab_size", segments)
-    for key, found in (
+    for key, actual in (
         ("hidden_size", width),
         ("num_hidden_layers", layers),
         ("intermediate_size", shapes.get("bert/encoder/layer_0/intermediate/dense/bias", [0])[0]),
         ("max_position_embeddings", shapes.get("bert/embeddings/position_embeddings", [0])[0]),
         ("type_vocab_size", segments),
     ):
-        if config[key] != found:
+        if config[key] != actual:
             raise UserError(
-                f"{folder}: bert_config.json says {key} {config[key]}, the weights {found};"
+                f"{folder}: bert_config.json says {key} {config[key]}, the weights {actual};"
                 " take the files of one checkpoint"
             )

@@ -85,8 +85,8 @@ def _uer_to_hugging_face(name: str) -> str:
     if (layer := UER_LAYER.fullmatch(name)) and layer[2] in UER_LAYER_NAMES:
         return f"bert.encoder.layer.{layer[1]}.{UER_LAYER_NAMES[layer[2]]}.{layer[3]}"
     for pattern, replacement in UER_NAMES.items():
-        if found := re.fullmatch(rf"{pattern}\.(?P<end>\w+)", name):
-            new = f"{replacement}.{found['end']}"
+        if match := re.fullmatch(rf"{pattern}\.(?P<end>\w+)", name):
+            new = f"{replacement}.{match['end']}"
             return "cls.predictions.bias" if new == "cls.predictions.decoder.bias" else new
     return name
 
@@ -229,7 +229,7 @@ def config_from_uer(state: Tensors, heads: int | None) -> dict[str, Any]:
     Raises UserError when the tensors are not those of a BERT.
     """
     named = to_hugging_face_names(state)
-    layers = {int(found[1]) for name in named if (found := re.match(r"bert\.encoder\.layer\.(\d+)\.", name))}
+    layers = {int(match[1]) for name in named if (match := re.match(r"bert\.encoder\.layer\.(\d+)\.", name))}
     try:
         vocab, hidden = named[EMBEDDINGS].shape
         wide = named["bert.encoder.layer.0.intermediate.dense.weight"].shape[0]

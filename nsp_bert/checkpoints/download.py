@@ -41,18 +41,18 @@ def fetch(url: str, target: Path, sha256: str | None = None) -> None:
     try:
         digests = [*_transfer(url, unfinished), *([("sha256", sha256)] if sha256 else [])]
         for algorithm, expected in digests:
-            found = digest(unfinished, algorithm)
-            if found != expected:
+            actual = digest(unfinished, algorithm)
+            if actual != expected:
                 unfinished.unlink()
                 raise UserError(
-                    f"{url}: {algorithm} is {found}, expected {expected}; it came damaged or is another file: run the"
+                    f"{url}: {algorithm} is {actual}, expected {expected}; it came damaged or is another file: run the"
                     " command again, then take another source"
                 )
         os.replace(unfinished, target)
     except requests.RequestException as error:
         raise _explained(url, error) from error
     except OSError as error:
-        raise UserError(f"{unfinished}: cannot be written ({error.strerror}); mend that and {AGAIN}") from error
+        raise UserError(f"{unfinished}: cannot be written ({error.strerror}); fix that and {AGAIN}") from error
 
 
 def _transfer(url: str, unfinished: Path) -> list[tuple[str, str]]:
@@ -150,7 +150,7 @@ def _extract(archive: Path, folder: Path) -> None:
 def _checkpoint_members(archive: Path, members: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
     """Return file name -> member of what a checkpoint needs. Every member has to be harmless, also the others."""
     seen: set[PurePosixPath] = set()
-    found: dict[str, zipfile.ZipInfo] = {}
+    by_name: dict[str, zipfile.ZipInfo] = {}
     for member in members:
         path = PurePosixPath(member.filename.replace("\\", "/"))
         if problem := _problem(member, path, seen):
@@ -158,15 +158,15 @@ def _checkpoint_members(archive: Path, members: list[zipfile.ZipInfo]) -> dict[s
         seen.add(path)
         wanted = any(fnmatch(path.name, pattern) for pattern in CHECKPOINT_FILES) and not path.name.startswith(".")
         if wanted and not member.is_dir():
-            if path.name in found:
+            if path.name in by_name:
                 raise UserError(f"{archive}: {path.name} stands in it more than once; unpack it by hand")
-            found[path.name] = member
-    if not found:
+            by_name[path.name] = member
+    if not by_name:
         raise UserError(f"{archive}: holds no {' or '.join(CHECKPOINT_FILES)}; is it the archive of a checkpoint?")
-    packed, unpacked = (sum(getattr(one, key) for one in members) for key in ("compress_size", "file_size"))
+    packed, unpacked = (sum(getattr(member, key) for member in members) for key in ("compress_size", "file_size"))
     if unpacked > LARGEST_BOMB and unpacked > LARGEST_RATIO * packed:
         raise UserError(f"{archive}: {packed:,} bytes that unpack to {unpacked:,} are no checkpoint; not unpacked")
-    return found
+    return by_name
 
 
 def _problem(member: zipfile.ZipInfo, path: PurePosixPath, seen: set[PurePosixPath]) -> str | None:

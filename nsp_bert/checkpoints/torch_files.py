@@ -20,10 +20,10 @@ def find_weights(source: Path) -> Path:
     """Return the weight file that SOURCE is or holds. Raises UserError when there is none."""
     if source.is_file():
         return source
-    found = [source / name for name in WEIGHT_FILES if (source / name).is_file()]
-    if not found:
+    paths = [source / name for name in WEIGHT_FILES if (source / name).is_file()]
+    if not paths:
         raise UserError(f"{source}: no {' or '.join(WEIGHT_FILES)} in there, nor a *.ckpt.index")
-    return found[0]
+    return paths[0]
 
 
 def read_state(path: Path) -> dict[str, np.ndarray]:

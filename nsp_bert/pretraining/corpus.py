@@ -84,7 +84,7 @@ def read_documents(path: Path, line_documents: bool = False) -> Iterator[list[st
 def learn_vocabulary(paths: list[Path], size: int, minimum_count: int) -> list[str]:
     """Return a lower-case WordPiece vocabulary learned from text, most frequent first after the special tokens.
 
-    Every character seen `minimum_count` times stands in it, Latin letters and digits also as continuations
+    Every character seen `minimum_count` times is in it, Latin letters and digits also as continuations
     (`##x`), and what room is left goes to the most frequent Latin words and numbers.
     """
     characters: Counter[str] = Counter()

@@ -47,7 +47,7 @@ def count_cooccurrences(splits: list[Split], vocab_size: int) -> np.ndarray:
         for distance in range(1, WINDOW + 1):
             same = document[distance:] == document[:-distance]
             pairs = token_ids[:-distance][same] * vocab_size + token_ids[distance:][same]
-            found, times = np.unique(pairs, return_counts=True)
-            counts[found] += times * (weight / distance)
+            distinct, times = np.unique(pairs, return_counts=True)
+            counts[distinct] += times * (weight / distance)
     square = counts.reshape(vocab_size, vocab_size)
     return square + square.T

@@ -33,7 +33,7 @@ def browser_data(runs: list[ResultRun], names: list[str]) -> dict[str, Any]:
     """Return {"strings", "runs"} for the page; texts and prompts are places in `strings`.
 
     A row is [index, id or null, fields, label or null, prediction, candidates, scores, rank of the truth or null,
-    candidates as they read]: labels, predictions and candidates are places in the run's `labels`, candidates stand in
+    candidates as they read]: labels, predictions and candidates are places in the run's `labels`, candidates are in
     descending order of score; what they read is only there where every row has its own.
     """
     pool = Pool()
@@ -79,9 +79,10 @@ def row_data(row: ResultRow, fields: list[int], read: list[int], offered: list[s
     order = sorted(range(len(scores)), key=lambda place: -scores[place])
     true_place = names.index(label) if label in names else None
     kept = [place for rank, place in enumerate(order) if rank < SHOWN or place == true_place]
-    found, rounded = [labels.add(names[place]) for place in kept], [round(scores[place], DECIMALS) for place in kept]
+    kept_labels = [labels.add(names[place]) for place in kept]
+    rounded = [round(scores[place], DECIMALS) for place in kept]
     rank = None if true_place is None else order.index(true_place) + 1
-    return [*head, found, rounded, rank, *([[read[place] for place in kept]] if read else [])]
+    return [*head, kept_labels, rounded, rank, *([[read[place] for place in kept]] if read else [])]
 
 
 def shortened(key: str, text: str, length: int) -> str:

@@ -35,18 +35,18 @@ class Figure:
 
 def run_figures(run: ResultRun) -> list[Figure]:
     """Return the figures that a run has something for."""
-    found: list[Figure] = []
+    figures: list[Figure] = []
     if run.summary.metrics and run.summary.metrics.confusion:
-        found.append(confusion_figure(run, run.summary.metrics.confusion))
+        figures.append(confusion_figure(run, run.summary.metrics.confusion))
     if run.rows and run.contrasts_samples:
-        found.append(score_figure(run))
+        figures.append(score_figure(run))
     if has_candidates(run):
-        found.append(margin_figure(run))
+        figures.append(margin_figure(run))
         if run.labelled:
-            found.append(reliability_figure(run))
+            figures.append(reliability_figure(run))
     if run.summary.batch_curve:
-        found.append(curve_figure(run.summary.batch_curve))
-    return found
+        figures.append(curve_figure(run.summary.batch_curve))
+    return figures
 
 
 def confusion_figure(run: ResultRun, confusion: Confusion) -> Figure:
@@ -119,14 +119,14 @@ def margin_figure(run: ResultRun) -> Figure:
 
 def reliability_figure(run: ResultRun) -> Figure:
     """Return the reliability curve with the number of rows of each bin."""
-    found = reliability(run)
+    bins = reliability(run)
     diagonal = graph_objects.Scatter(
         x=[0, 1], y=[0, 1], mode="lines", name="calibrated", line={"color": MUTED, "dash": "dot"}, hoverinfo="skip"
     )
     curve = graph_objects.Scatter(
-        x=found.confidence,
-        y=found.accuracy,
-        text=[str(count) for count in found.counts],
+        x=bins.confidence,
+        y=bins.accuracy,
+        text=[str(count) for count in bins.counts],
         mode="lines+markers+text",
         textposition="top center",
         cliponaxis=False,
@@ -141,7 +141,7 @@ def reliability_figure(run: ResultRun) -> Figure:
         yaxis={"title": {"text": "accuracy"}, **share},
     )
     caption = (
-        f"Ten bins, the number of rows at each point. Expected calibration error {percent(found.error)} points. The"
+        f"Ten bins, the number of rows at each point. Expected calibration error {percent(bins.error)} points. The"
         " softmax over candidates is made for this figure; the model gives each candidate log-odds of its own."
     )
     return Figure("reliability", "Reliability", caption, plot, 320)
@@ -180,9 +180,9 @@ def curve_figure(curve: list[CurvePoint]) -> Figure:
 def variants_figure(title: str, summaries: list[Summary], names: list[str]) -> Figure:
     """Return the accuracy of a dataset's runs beside each other, with intervals and published numbers."""
     names = [plain(name).replace(" · ", "<br>") for name in names]
-    measures = [one.metrics for one in summaries if one.metrics]
-    values = [one.accuracy for one in measures]
-    bounds = [one.accuracy_interval for one in measures]
+    measures = [summary.metrics for summary in summaries if summary.metrics]
+    values = [metrics.accuracy for metrics in measures]
+    bounds = [metrics.accuracy_interval for metrics in measures]
     measured = graph_objects.Scatter(
         x=values,
         y=names,
@@ -197,7 +197,9 @@ def variants_figure(title: str, summaries: list[Summary], names: list[str]) -> F
         marker={"color": ACCENT, "size": 9},
         hovertemplate="%{y}<br>%{x:.2%}<extra></extra>",
     )
-    known = [(one.published.accuracy, name) for one, name in zip(summaries, names, strict=True) if one.published]
+    known = [
+        (summary.published.accuracy, name) for summary, name in zip(summaries, names, strict=True) if summary.published
+    ]
     published = graph_objects.Scatter(
         x=[value for value, _ in known],
         y=[name for _, name in known],
@@ -221,11 +223,11 @@ def variants_figure(title: str, summaries: list[Summary], names: list[str]) -> F
     )
 
 
-def histogram_lines(found: Histogram) -> list[graph_objects.Scatter]:
+def histogram_lines(histogram: Histogram) -> list[graph_objects.Scatter]:
     """Return a stepped line a group."""
     return [
         graph_objects.Scatter(
-            x=found.edges,
+            x=histogram.edges,
             y=[*counts, 0],
             name=f"{plain(name)} ({sum(counts)})",
             mode="lines",
@@ -234,7 +236,7 @@ def histogram_lines(found: Histogram) -> list[graph_objects.Scatter]:
             fillcolor=TINT,
             hovertemplate="%{y} rows from %{x:.2f}",
         )
-        for place, (name, counts) in enumerate(found.groups.items())
+        for place, (name, counts) in enumerate(histogram.groups.items())
     ]
 
 

@@ -75,7 +75,8 @@ def build_page(runs: list[ResultRun]) -> Page:
     columns = metric_columns(summaries)
     varied = varied_settings(summaries)
     named = run_names(summaries, varied)
-    models, splits = dict.fromkeys(one.model for one in summaries), dict.fromkeys(one.split for one in summaries)
+    models = dict.fromkeys(summary.model for summary in summaries)
+    splits = dict.fromkeys(summary.split for summary in summaries)
     return Page(
         heading=f"{', '.join(models)} on {', '.join(splits)}",
         columns=columns,
@@ -90,7 +91,7 @@ def build_page(runs: list[ResultRun]) -> Page:
 
 def metric_columns(summaries: list[Summary]) -> list[str]:
     """Return the metrics beside the accuracy that some run has, accuracies first."""
-    names = dict.fromkeys(name for one in summaries if one.metrics for name in one.metrics.columns)
+    names = dict.fromkeys(name for summary in summaries if summary.metrics for name in summary.metrics.columns)
     return sorted(names, key=lambda name: name in (MACRO_F1, MAJORITY, CHANCE))
 
 
@@ -118,12 +119,12 @@ def main_row(summary: Summary, varied: list[str], columns: list[str]) -> MainRow
 def marks(summary: Summary) -> str:
     """Return what sets a run apart from a whole run on real data."""
     limit = summary.limit
-    found = [
+    parts = [
         "bundled sample" if summary.sample else "",
         f"first {limit} rows" if limit else "",
         "" if summary.complete else "interrupted",
     ]
-    return ", ".join(filter(None, found))
+    return ", ".join(filter(None, parts))
 
 
 def share_cell(share: float | None, empty: str = "") -> Cell:
@@ -141,15 +142,15 @@ def run_names(summaries: list[Summary], varied: list[str]) -> list[str]:
     """Return a name a run, no two alike: its dataset and what tells it from the dataset's other runs."""
     names: list[str] = []
     for summary in summaries:
-        same = [one for one in summaries if one.dataset == summary.dataset]
+        same = [sibling for sibling in summaries if sibling.dataset == summary.dataset]
         parts = [summary.title]
-        parts += [summary.split] if len({one.split for one in same}) > 1 else []
-        parts += [summary.model] if len({one.model for one in same}) > 1 else []
-        own = [key for key in varied if len({str(one.settings.get(key)) for one in same}) > 1]
+        parts += [summary.split] if len({sibling.split for sibling in same}) > 1 else []
+        parts += [summary.model] if len({sibling.model for sibling in same}) > 1 else []
+        own = [key for key in varied if len({str(sibling.settings.get(key)) for sibling in same}) > 1]
         parts += [setting(summary, key) for key in own]
-        parts += ["sample"] if summary.sample and not all(one.sample for one in same) else []
+        parts += ["sample"] if summary.sample and not all(sibling.sample for sibling in same) else []
         name = " · ".join(filter(None, parts))
-        alike = sum(other == name or other.startswith(f"{name} · run ") for other in names)
+        alike = sum(earlier == name or earlier.startswith(f"{name} · run ") for earlier in names)
         names.append(f"{name} · run {alike + 1}" if alike else name)
     return names
 
@@ -164,33 +165,33 @@ def setting(summary: Summary, key: str) -> str:
 
 def variants(summaries: list[Summary], varied: list[str]) -> list[Figure]:
     """Return a figure for every dataset that has more than one run with labels."""
-    labelled = [one for one in summaries if one.metrics]
+    labelled = [summary for summary in summaries if summary.metrics]
     names = run_names(labelled, varied)
-    found = []
-    for title in dict.fromkeys(one.title for one in labelled):
-        same = [place for place, one in enumerate(labelled) if one.title == title]
+    figures = []
+    for title in dict.fromkeys(summary.title for summary in labelled):
+        same = [place for place, summary in enumerate(labelled) if summary.title == title]
         if len(same) > 1:
             labels = [names[place].removeprefix(f"{title} · ") for place in same]
-            found.append(variants_figure(title, [labelled[place] for place in same], labels))
-    return found
+            figures.append(variants_figure(title, [labelled[place] for place in same], labels))
+    return figures
 
 
 def sections(runs: list[ResultRun], names: list[str]) -> list[Section]:
     """Return the figures of every run, by dataset."""
-    found: dict[str, list[tuple[str, list[Figure]]]] = {}
+    by_title: dict[str, list[tuple[str, list[Figure]]]] = {}
     for run, name in zip(runs, names, strict=True):
         figures = run_figures(run)
         if figures:
-            found.setdefault(run.summary.title, []).append((name, figures))
-    return [Section(title, several) for title, several in found.items()]
+            by_title.setdefault(run.summary.title, []).append((name, figures))
+    return [Section(title, several) for title, several in by_title.items()]
 
 
 def shown_versions(summaries: list[Summary]) -> str:
     """Return the versions that made the results."""
-    found = dict.fromkeys(
+    texts = dict.fromkeys(
         ", ".join(f"{name} {value}" for name, value in summary.versions.items()) for summary in summaries
     )
-    return "; ".join(filter(None, found))
+    return "; ".join(filter(None, texts))
 
 
 def render(page: Page) -> str:
@@ -216,7 +217,7 @@ def render(page: Page) -> str:
 
 
 def script_json(value: Any) -> Markup:
-    """Return JSON that may stand inside a script element: no `<`, `>` or `&` is left in it."""
+    """Return JSON that may be put inside a script element: no `<`, `>` or `&` is left in it."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")

@@ -38,22 +38,22 @@ def save(figure: Any, path: Path) -> None:
 
 def accuracy_figure(summaries: list[Summary]) -> Any:
     """Return accuracies with 95 % intervals, published numbers as ticks and chance as points; None without labels."""
-    runs = [one for one in summaries if one.metrics]
-    measures = [one.metrics for one in runs if one.metrics]
+    runs = [summary for summary in summaries if summary.metrics]
+    measures = [run.metrics for run in runs if run.metrics]
     if not runs:
         return None
     figure, axis = pyplot.subplots(figsize=(6.5, 1.1 + 0.3 * len(runs)), layout="constrained")
     places = range(len(runs))
-    values = [100 * one.accuracy for one in measures]
-    bounds = [[100 * bound for bound in one.accuracy_interval] for one in measures]
+    values = [100 * metrics.accuracy for metrics in measures]
+    bounds = [[100 * bound for bound in metrics.accuracy_interval] for metrics in measures]
     errors = [
         [value - low for value, (low, _) in zip(values, bounds, strict=True)],
         [high - value for value, (_, high) in zip(values, bounds, strict=True)],
     ]
     axis.errorbar(values, places, xerr=errors, fmt="o", color=ACCENT, capsize=3, markersize=5, label="measured, 95 %")
-    chance = [float("nan") if one.chance is None else 100 * one.chance for one in measures]
+    chance = [float("nan") if metrics.chance is None else 100 * metrics.chance for metrics in measures]
     axis.plot(chance, places, ".", color=MUTED, label="chance")
-    known = [(100 * one.published.accuracy, place) for place, one in enumerate(runs) if one.published]
+    known = [(100 * run.published.accuracy, place) for place, run in enumerate(runs) if run.published]
     if known:
         axis.plot(*zip(*known, strict=True), "|", color=INK, markersize=14, markeredgewidth=2, label="published")
     axis.set_yticks(places, run_names(runs))
@@ -67,7 +67,7 @@ def accuracy_figure(summaries: list[Summary]) -> Any:
 
 def curves_figure(summaries: list[Summary]) -> Any:
     """Return a panel a run: accuracy of ranking by batch size, in file order and shuffled; None without curves."""
-    runs = [one for one in summaries if one.batch_curve]
+    runs = [summary for summary in summaries if summary.batch_curve]
     if not runs:
         return None
     columns = min(len(runs), 2)
@@ -109,17 +109,17 @@ def run_names(summaries: list[Summary]) -> list[str]:
     if "template" in varied_settings(summaries):
         varied.insert(0, "template_number")
     names = []
-    for one in summaries:
-        same = [other for other in summaries if other.dataset == one.dataset]
-        parts = [one.title]
-        parts += [one.model] if len({other.model for other in same}) > 1 else []
-        parts += [one.split] if len({other.split for other in same}) > 1 else []
+    for summary in summaries:
+        same = [sibling for sibling in summaries if sibling.dataset == summary.dataset]
+        parts = [summary.title]
+        parts += [summary.model] if len({sibling.model for sibling in same}) > 1 else []
+        parts += [summary.split] if len({sibling.split for sibling in same}) > 1 else []
         for key in varied:
-            if len({str(other.settings.get(key)) for other in same}) > 1:
-                value = one.settings.get(key)
+            if len({str(sibling.settings.get(key)) for sibling in same}) > 1:
+                value = summary.settings.get(key)
                 parts.append(str(value) if isinstance(value, str) else f"{key.split('_')[0]} {value or 'own'}")
-        limit = one.limit
-        note = ", ".join(filter(None, ["sample" if one.sample else "", f"first {limit}" if limit else ""]))
+        limit = summary.limit
+        note = ", ".join(filter(None, ["sample" if summary.sample else "", f"first {limit}" if limit else ""]))
         shown = ", ".join(parts) + (f" ({note})" if note else "")
         names.append(shown.encode("ascii", "replace").decode())
     return names

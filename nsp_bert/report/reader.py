@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nsp_bert.cards import validation_reasons
 from nsp_bert.errors import UserError
 from nsp_bert.files import parse_json, utf8_lines
-from nsp_bert.results.summary import Summary
+from nsp_bert.results.runs import strange_files
+from nsp_bert.results.summary import ROWS, TEXTS, Summary
 
 MARKS = ("dataset", "split", "metrics")  # tell a run's summary from other JSON files
 RUN_AGAIN = "run its script again"
@@ -74,14 +75,14 @@ def read_results(folder: Path) -> list[ResultRun]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; name the one that a script was given as --output")
-    found: dict[str, tuple[Path, Summary]] = {}
+    by_identity: dict[str, tuple[Path, Summary]] = {}
     for path in sorted(folder.rglob("*.*.json")):
         summary = read_summary(path)
         if summary:
-            found[identity(summary)] = path, summary
-    if not found:
+            by_identity[identity(summary)] = path, summary
+    if not by_identity:
         raise UserError(f"{folder}: no results in there; run a script with --output {folder} first")
-    order = sorted(found.values(), key=lambda one: (one[1].title.lower(), one[1].split, one[1].model))
+    order = sorted(by_identity.values(), key=lambda entry: (entry[1].title.lower(), entry[1].split, entry[1].model))
     return [read_run(path, summary) for path, summary in order]
 
 
@@ -106,12 +107,18 @@ def read_summary(path: Path) -> Summary | None:
 
 
 def read_run(path: Path, summary: Summary) -> ResultRun:
-    """Return the run whose summary is at a path, with the rows and texts beside it."""
-    rows = list(read_lines(path.with_suffix(".jsonl"), ResultRow))
-    texts_path = path.with_suffix(".texts.jsonl")
-    texts = {one.index: one for one in read_lines(texts_path, ResultText)} if texts_path.is_file() else {}
+    """Return the run whose summary is at a path, with the rows and texts beside it; texts may be missing.
+
+    Raises UserError where they are not those that were written with the summary.
+    """
+    rows_path, texts_path = path.with_suffix(ROWS), path.with_suffix(TEXTS)
+    for strange in strange_files(path, summary):
+        if strange.is_file() or strange == rows_path:
+            raise UserError(f"{strange}: missing, or not what was written with {path.name}; {RUN_AGAIN}")
+    rows = list(read_lines(rows_path, ResultRow))
+    texts = {text.index: text for text in read_lines(texts_path, ResultText)} if texts_path.is_file() else {}
     if len(rows) != summary.n:
-        raise UserError(f"{path.with_suffix('.jsonl')}: {len(rows)} rows instead of {summary.n}; run it again")
+        raise UserError(f"{rows_path}: {len(rows)} rows instead of {summary.n}; run it again")
     shown = [texts[row.index].__pydantic_extra__ if row.index in texts else {} for row in rows]
     return ResultRun(summary, rows, shown)
 

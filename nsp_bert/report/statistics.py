@@ -38,8 +38,8 @@ class Reliability:
 
 def histogram(values: dict[str, list[float]]) -> Histogram:
     """Return the histogram of groups of values over their common range; groups keep their order."""
-    edges = np.histogram_bin_edges(np.concatenate([np.asarray(one, float) for one in values.values()]), STEPS)
-    groups = {name: np.histogram(one, edges)[0].tolist() for name, one in values.items()}
+    edges = np.histogram_bin_edges(np.concatenate([np.asarray(group, float) for group in values.values()]), STEPS)
+    groups = {name: np.histogram(group, edges)[0].tolist() for name, group in values.items()}
     return Histogram([round(float(edge), 4) for edge in edges], groups)
 
 
@@ -48,7 +48,7 @@ def score_histogram(run: ResultRun) -> Histogram:
     values: dict[str, list[float]] = {label: [] for label in run.labels}
     for row in run.rows:
         values.setdefault(row.label or "all rows", []).append(row.scores[0])
-    return histogram({name: found for name, found in values.items() if found})
+    return histogram({name: scores for name, scores in values.items() if scores})
 
 
 def margin_histogram(run: ResultRun) -> Histogram:

@@ -15,7 +15,7 @@ TEST = "test_public"
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its file name, title and a line that says what stands in it."""
+    """A table with its file name, title and a line that says what it holds."""
 
     name: str
     title: str
@@ -48,12 +48,14 @@ def main_table(summaries: list[Summary]) -> Table:
         for name, values in published_table("main_table_A").items()
     ]
     ours: dict[str, dict[str, float]] = {}
-    for one in summaries:
-        if one.split == TEST and one.metrics and one.default_prompt:
-            ours.setdefault(label(one), {})[one.dataset] = one.metrics.accuracy
-    for name, found in ours.items():
-        score = percent(sum(found.values()) / len(FEWCLUE)) if len(found) == len(FEWCLUE) else ""
-        rows.append([name, score, *(percent(found[one]) if one in found else "" for one in FEWCLUE)])
+    for summary in summaries:
+        if summary.split == TEST and summary.metrics and summary.default_prompt:
+            ours.setdefault(label(summary), {})[summary.dataset] = summary.metrics.accuracy
+    for name, accuracies in ours.items():
+        score = percent(sum(accuracies.values()) / len(FEWCLUE)) if len(accuracies) == len(FEWCLUE) else ""
+        rows.append(
+            [name, score, *(percent(accuracies[dataset]) if dataset in accuracies else "" for dataset in FEWCLUE)]
+        )
     headers = ["method", "score", *(load_card(name).title for name in FEWCLUE)]
     return Table(
         "table1", "Table 1", f"Accuracy on test_public, percent. Published: {source}.", headers, rows if ours else []
@@ -64,11 +66,11 @@ def template_table(summaries: list[Summary]) -> Table:
     """Return accuracy by model and template, dev and test, published and ours."""
     rows: list[list[str]] = []
     measured: dict[tuple[str, str, int, str], float] = {}
-    for one in summaries:
-        number = one.settings.get("template_number")
-        position = load_card(one.dataset).position
-        if one.metrics and isinstance(number, int) and one.settings["prompt_position"] == position:
-            measured[(one.dataset, label(one), number, one.split)] = one.metrics.accuracy
+    for summary in summaries:
+        number = summary.settings.get("template_number")
+        position = load_card(summary.dataset).position
+        if summary.metrics and isinstance(number, int) and summary.settings["prompt_position"] == position:
+            measured[(summary.dataset, label(summary), number, summary.split)] = summary.metrics.accuracy
     published = published_table("per_model_A")
     for dataset in dict.fromkeys(key[0] for key in measured if load_card(key[0]).task == "classification"):
         for model, templates in published.get(dataset, {}).items():
@@ -88,19 +90,21 @@ def batch_table(summaries: list[Summary]) -> Table:
     published = published_table("samples_contrast_A")
     columns = [str(name) for name in published["columns"]]
     rows: list[list[str]] = []
-    runs = [one for one in summaries if one.batch_curve and one.split == TEST and one.default_prompt]
-    for dataset in dict.fromkeys(one.dataset for one in runs):
+    runs = [
+        summary for summary in summaries if summary.batch_curve and summary.split == TEST and summary.default_prompt
+    ]
+    for dataset in dict.fromkeys(run.dataset for run in runs):
         title = load_card(dataset).title
         rows.append([title, "uer-mixed-bert-base (published)", *(f"{value:.2f}" for value in published[dataset])])
-        for one in (run for run in runs if run.dataset == dataset):
-            curve = one.batch_curve or []
+        for summary in (run for run in runs if run.dataset == dataset):
+            curve = summary.batch_curve or []
             for order, values in (
                 ("file order", [point.file_order for point in curve]),
                 ("shuffled", [point.shuffled for point in curve]),
             ):
                 sizes = [*(str(point.batch) for point in curve[:-1]), "all"]
-                found = dict(zip(sizes, map(percent, values), strict=True)) | {"thresholds": headline(one)}
-                rows.append([title, f"{label(one)}, {order}", *(found.get(column, "") for column in columns)])
+                cells = dict(zip(sizes, map(percent, values), strict=True)) | {"thresholds": headline(summary)}
+                rows.append([title, f"{label(summary)}, {order}", *(cells.get(column, "") for column in columns)])
     note = "Percent on test_public; the column dev is filled where dev_few_all itself was run."
     return Table("samples_contrast", "Samples-contrast", note, ["dataset", "model", *columns], rows)
 
@@ -113,25 +117,25 @@ def headline(summary: Summary) -> str:
 def calibration_table(summaries: list[Summary]) -> Table:
     """Return the accuracy beside those of the calibrated log-odds, with what each gains; the datasets' own prompts."""
     rows = [
-        [load_card(one.dataset).title, label(one), headline(one)]
-        + [cell for name in CALIBRATIONS for cell in _gain_cells(one.calibration.get(calibration_key(name)))]
-        for one in summaries
-        if one.split == TEST and one.metrics and one.calibration and one.default_prompt
+        [load_card(summary.dataset).title, label(summary), headline(summary)]
+        + [cell for name in CALIBRATIONS for cell in _gain_cells(summary.calibration.get(calibration_key(name)))]
+        for summary in summaries
+        if summary.split == TEST and summary.metrics and summary.calibration and summary.default_prompt
     ]
     columns = [column for name in CALIBRATIONS for column in (name, f"{name} gain")]
     note = "Percent on test_public, gains in points. The accuracy of the other tables is the uncalibrated one."
     return Table("calibration", "Calibration", note, ["dataset", "model", "accuracy", *columns], rows)
 
 
-def _gain_cells(found: Calibrated | None) -> list[str]:
-    if not found or found.accuracy is None:
+def _gain_cells(calibrated: Calibrated | None) -> list[str]:
+    if not calibrated or calibrated.accuracy is None:
         return ["", ""]
-    return [percent(found.accuracy), f"{100 * (found.gain or 0):+.2f}"]
+    return [percent(calibrated.accuracy), f"{100 * (calibrated.gain or 0):+.2f}"]
 
 
 def ablation_table(summaries: list[Summary]) -> Table:
     """Return every run beside the others of its dataset where prompt options differ."""
-    test = [one for one in summaries if one.split == TEST]
-    several = [one for one in test if sum(other.dataset == one.dataset for other in test) > 1]
+    test = [summary for summary in summaries if summary.split == TEST]
+    several = [summary for summary in test if sum(run.dataset == summary.dataset for run in test) > 1]
     headers, rows = table_rows(several) if several else ([], [])
     return Table("ablations", "Ablations", "Every combination that was run, on test_public.", headers, rows)

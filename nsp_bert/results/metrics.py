@@ -39,8 +39,8 @@ def clustered_interval(right: Sequence[bool], clusters: Sequence[Hashable]) -> t
     """
     sizes = Counter(clusters)
     hits: Counter[Hashable] = Counter()
-    for cluster, one in zip(clusters, right, strict=True):
-        hits[cluster] += int(one)
+    for cluster, is_right in zip(clusters, right, strict=True):
+        hits[cluster] += int(is_right)
     rows, rights = (np.array([counts[cluster] for cluster in sizes]) for counts in (sizes, hits))
     drawn = np.random.default_rng(SEED).multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), RESAMPLES)
     low, high = np.quantile(drawn @ rights / (drawn @ rows), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])

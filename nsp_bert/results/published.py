@@ -42,14 +42,14 @@ def published_by_thresholds(dataset: str, model: str, split: str) -> Published |
 
 def published_by_positions(positions: Positions | None, model: str, split: str) -> Published | None:
     """Return the paper's cloze accuracy with soft or hard positions by this very model on this very split."""
-    found = published_table("chid_A")[f"{positions}_position"].get(model)
-    return _from_paper(found[PUBLISHED_SPLITS[split]]) if found and split in PUBLISHED_SPLITS else None
+    accuracies = published_table("chid_A")[f"{positions}_position"].get(model)
+    return _from_paper(accuracies[PUBLISHED_SPLITS[split]]) if accuracies and split in PUBLISHED_SPLITS else None
 
 
 def published_by_stages(part: str, stages: Stages | None, model: str, split: str) -> Published | None:
     """Return the paper's accuracy of entity `linking` or `typing` by this very model; it was printed for dev alone."""
-    found = published_table("duel_A")[part].get(model)
-    return _from_paper(found[stages - 1]) if isinstance(found, list) and stages and split == "dev" else None
+    accuracies = published_table("duel_A")[part].get(model)
+    return _from_paper(accuracies[stages - 1]) if isinstance(accuracies, list) and stages and split == "dev" else None
 
 
 def published_table(name: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import tempfile
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -14,10 +15,20 @@ import numpy as np
 
 from nsp_bert import __version__
 from nsp_bert.errors import UserError
-from nsp_bert.files import ROOT, write_json_lines, write_text
+from nsp_bert.files import ROOT, digest, write_json_lines, write_text
 from nsp_bert.results.metrics import Accuracy, clustered_interval, label_metrics
 from nsp_bert.results.published import Published
-from nsp_bert.results.summary import Details, Fingerprint, Metrics, PublishedAccuracy, Setting, Summary, file_stem
+from nsp_bert.results.summary import (
+    ROWS,
+    TEXTS,
+    Details,
+    Fingerprint,
+    Metrics,
+    PublishedAccuracy,
+    Setting,
+    Summary,
+    file_stem,
+)
 
 PACKAGES = ("tensorflow", "tf-keras", "bert4keras", "numpy", "jieba")
 FIGURES = 6  # decimals of a score in files: below float32's own error
@@ -155,6 +166,7 @@ class Run:
             pairs_per_second=round(rate, 1),
             fingerprint=self.fingerprint,
             parts=self.parts,
+            files={},
             **{name: getattr(self.details, name) for name in Details.model_fields},
         )
 
@@ -172,37 +184,58 @@ def compared(published: Published | None, metrics: Metrics | None) -> PublishedA
 
 def prepare_output(folder: Path) -> None:
     """Create the folder and try to write into it, before anything is scored. Raises UserError when that fails."""
-    probe = folder / ".writable"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise UserError(f"--output {folder}: cannot be written ({error.strerror}); choose another folder") from error
 
 
-def write_run(run: Run, folder: Path) -> None:
-    """Write a run's `.jsonl`, `.texts.jsonl` and `.json`, each in one step.
+def write_run(run: Run, folder: Path) -> Summary:
+    """Write a run's `.jsonl`, `.texts.jsonl` and `.json`, each in one step, and return the summary.
 
-    The summary comes last: with it the run is there.
+    The summary comes last and holds the checksums of the others: with it the run is there. A run that was interrupted
+    does not take the place of one that is complete.
     """
     subject = run.subject
     stem = file_stem(subject.dataset, subject.split, subject.method, subject.train)
-    write_json_lines(({"index": one.index} | one.shown for one in run.answers), folder / f"{stem}.texts.jsonl")
-    write_json_lines((answer.row for answer in run.answers), folder / f"{stem}.jsonl")
-    write_text(run.summary.to_json(), folder / f"{stem}.json")
+    path = folder / f"{stem}.json"
+    if not run.complete and (there := read_summary(path)) and there.complete:
+        print(f"{path}: the complete result that is there stays; the interrupted run is not written")
+        return run.summary
+    texts = ({"index": answer.index} | answer.shown for answer in run.answers)
+    rows = (answer.row for answer in run.answers)
+    files = {
+        ending: write_json_lines(lines, folder / (stem + ending)) for ending, lines in ((TEXTS, texts), (ROWS, rows))
+    }
+    summary = run.summary.model_copy(update={"files": files})
+    write_text(summary.to_json(), path)
+    return summary
 
 
 def read_summaries(folder: Path, card: str, split: str, method: str, train: str | None) -> Iterator[Summary]:
     """Yield the summaries of a dataset's runs (it may have several parts) that can be read in a folder."""
     stems = (file_stem(name, split, method, train) for name in (card, f"{card}_*"))
     for path in (path for stem in stems for path in sorted(folder.glob(f"{stem}.json"))):
-        try:
-            found = Summary.from_json(path.read_text(encoding="utf-8"), str(path))
-        except (OSError, ValueError, UserError):  # not there, or not whole: it will be written anew
-            continue
-        if found.dataset == (f"{card}_{found.part}" if found.part else card):
-            yield found
+        summary = read_summary(path)
+        if summary and summary.dataset == (f"{card}_{summary.part}" if summary.part else card):
+            yield summary
+
+
+def read_summary(path: Path) -> Summary | None:
+    """Return the summary at a path; None where it, or what it says is beside it, is not there or not whole."""
+    try:
+        summary = Summary.from_json(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, ValueError, UserError):
+        return None
+    return summary if not strange_files(path, summary) else None
+
+
+def strange_files(path: Path, summary: Summary) -> list[Path]:
+    """Return the files beside the summary at a path that are missing, or not those that were written with it."""
+    named = {path.with_suffix(ending): summary.files.get(ending, "") for ending in (ROWS, TEXTS)}
+    return [file for file, checksum in named.items() if not file.is_file() or digest(file) != checksum]
 
 
 def rounded(scores: np.ndarray) -> list[float]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nsp_bert.cards import validation_reasons
 from nsp_bert.errors import UserError
 
+ROWS, TEXTS = ".jsonl", ".texts.jsonl"  # endings of the files beside a summary
 NSP_BERT = "nsp_bert"  # the method without a name in file names
 CONTENT_FREE, ENSEMBLE = "content-free", "ensemble"
 CALIBRATIONS = (CONTENT_FREE, ENSEMBLE)
@@ -126,6 +127,7 @@ class Summary(Details):
     """One run: dataset x split x model x method (x train x seed), its settings, its numbers, what it was made from.
 
     `labels` are in the order of a row's scores, empty where rows differ. `parts` is how many runs the dataset gives.
+    `files` holds the SHA-256 of the files beside the summary, by their endings: the three are of one run or of none.
     """
 
     dataset: str
@@ -152,6 +154,7 @@ class Summary(Details):
     pairs_per_second: Annotated[float, Field(ge=0)]
     fingerprint: Fingerprint | None
     parts: Annotated[int, Field(ge=1)]
+    files: dict[str, str]
 
     @property
     def limit(self) -> int | None:

@@ -18,7 +18,7 @@ DISPENSABLE = (MAJORITY, CHANCE, MACRO_F1)  # in this order, where the terminal 
 def print_table(summaries: list[Summary], console: Console | None = None) -> None:
     """Print the runs of one model, a row each, with the settings that differ between runs of the same dataset.
 
-    A sample's number never stands beside a published one.
+    A sample's number is never shown beside a published one.
     """
     console = console or Console()
     headers, rows = fitted(*table_rows(summaries), console.width)
@@ -72,13 +72,13 @@ def comma_separated(headers: list[str], rows: list[list[str]]) -> str:
 
 def notes(summaries: list[Summary]) -> list[str]:
     """Return the lines below a table: what runs say, where published numbers come from or why there are none."""
-    found = [f"{summary.title}: {note}" for summary in summaries for note in summary.notes]
-    sources = list(dict.fromkeys(one.published.source for one in summaries if one.published))
+    lines = [f"{summary.title}: {note}" for summary in summaries for note in summary.notes]
+    sources = list(dict.fromkeys(summary.published.source for summary in summaries if summary.published))
     if sources:
-        return [*found, f"published: {'; '.join(sources)}; in = within the interval, out = outside of it"]
+        return [*lines, f"published: {'; '.join(sources)}; in = within the interval, out = outside of it"]
     if any(summary.sample for summary in summaries):
-        return [*found, "a sample of the project's own writing: to be tried, not compared"]
-    return [*found, "no published number for this model, split and setting"]
+        return [*lines, "a sample of the project's own writing: to be tried, not compared"]
+    return [*lines, "no published number for this model, split and setting"]
 
 
 def varied_settings(summaries: list[Summary]) -> list[str]:
@@ -87,7 +87,7 @@ def varied_settings(summaries: list[Summary]) -> list[str]:
     for summary in summaries:
         for key, value in summary.settings.items():
             values.setdefault(key, set()).add((summary.dataset, str(value)))
-    varied = [key for key, found in values.items() if len(found) > len({dataset for dataset, _ in found})]
+    varied = [key for key, pairs in values.items() if len(pairs) > len({dataset for dataset, _ in pairs})]
     return [key for key in varied if not (key == "template_number" and "template" in varied)]
 
 

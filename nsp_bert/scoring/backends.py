@@ -49,25 +49,28 @@ def load_backend(name: str, checkpoint: Checkpoint, precision: str) -> Backend:
 
 
 def load_tensorflow(checkpoint: Checkpoint, precision: str) -> Backend:
-    """Load a checkpoint into TensorFlow: on a CPU one batch a core, on GPUs two batches in flight."""
+    """Load a checkpoint into TensorFlow.
+
+    On a CPU there is one batch a core, on a GPU two are in flight; several GPUs share the rows of each batch.
+    """
     tf = import_tensorflow()
     streams = _one_core_a_batch(tf)
     tf.config.experimental.enable_tensor_float_32_execution(precision != "float32")
     gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
     if len(gpus) > 1:
         return replicate(checkpoint, precision, gpus)
-    stages: list[Any] = []
+    steps: list[Any] = []
 
-    def compiled(stage: Callable[..., Any], *signature: Any) -> Any:
-        stages.append(tf.function(stage, input_signature=signature))
-        return stages[-1]
+    def compiled(step: Callable[..., Any], *signature: Any) -> Any:
+        steps.append(tf.function(step, input_signature=signature))
+        return steps[-1]
 
-    staged = _load(checkpoint, precision, compiled)
+    stepwise = _load(checkpoint, precision, compiled)
     with ThreadPoolExecutor(count_cores()) as threads:  # else each would be optimised when the first batch reaches it
-        list(threads.map(_run_on_zeros, stages))
+        list(threads.map(_run_on_zeros, steps))
 
     def log_odds(*inputs: np.ndarray) -> np.ndarray:
-        return staged(*(tf.constant(one) for one in inputs)).numpy()
+        return stepwise(*map(tf.constant, inputs)).numpy()
 
     return Backend(log_odds, 2, GPU_BATCH_TOKENS) if gpus else Backend(log_odds, streams, CPU_BATCH_TOKENS)
 
@@ -85,10 +88,10 @@ def replicate(checkpoint: Checkpoint, precision: str, devices: list[str]) -> Bac
 
     def log_odds(*inputs: np.ndarray) -> np.ndarray:
         rows, share = len(inputs[0]), -(-len(inputs[0]) // len(devices))
-        padded = [np.pad(one, ((0, share * len(devices) - rows), (0, 0)), mode="edge") for one in inputs]
-        parts = [np.split(one, len(devices)) for one in padded]
-        found = together(*(_spread(strategy, part) for part in parts))
-        return np.concatenate([one.numpy() for one in strategy.experimental_local_results(found)])[:rows]
+        padded = [np.pad(array, ((0, share * len(devices) - rows), (0, 0)), mode="edge") for array in inputs]
+        parts = [np.split(array, len(devices)) for array in padded]
+        answers = strategy.experimental_local_results(together(*(_spread(strategy, part) for part in parts)))
+        return np.concatenate([answer.numpy() for answer in answers])[:rows]
 
     return Backend(log_odds, streams=1, batch_tokens=GPU_BATCH_TOKENS * len(devices))
 
@@ -119,7 +122,7 @@ def load_openvino(checkpoint: Checkpoint, precision: str) -> Backend:
     requests: SimpleQueue[Any] = SimpleQueue()
     for _ in range(streams):
         requests.put(compiled.create_infer_request())
-    names = [one.get_any_name() for one in converted.inputs]
+    names = [port.get_any_name() for port in converted.inputs]
 
     def log_odds(*inputs: np.ndarray) -> np.ndarray:
         request = requests.get()
@@ -135,9 +138,9 @@ BACKENDS: dict[str, Callable[[Checkpoint, str], Backend]] = {"tensorflow": load_
 
 
 def _load(
-    checkpoint: Checkpoint, precision: str, compiled: Callable[..., Callable[..., Any]] = lambda stage, *_: stage
+    checkpoint: Checkpoint, precision: str, compiled: Callable[..., Callable[..., Any]] = lambda step, *_: step
 ) -> Callable[..., Any]:
-    """Return the forward pass, stage by stage `compiled`: small graphs take little memory to optimise.
+    """Return the forward pass, step by step `compiled`: small graphs take little memory to optimise.
 
     Without `compiled` it is for the caller to compile it as a whole.
     """
@@ -153,9 +156,9 @@ def _spread(strategy: Any, parts: list[np.ndarray]) -> Any:
     )
 
 
-def _run_on_zeros(stage: Any) -> None:
+def _run_on_zeros(step: Any) -> None:
     tf = import_tensorflow()
-    stage(*(tf.zeros([size or 1 for size in spec.shape], spec.dtype) for spec in stage.input_signature))
+    step(*(tf.zeros([size or 1 for size in spec.shape], spec.dtype) for spec in step.input_signature))
 
 
 def _one_core_a_batch(tf: Any) -> int:

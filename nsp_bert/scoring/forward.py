@@ -1,6 +1,6 @@
 """The forward pass from token ids to IsNext log-odds, as one function of plain TensorFlow operations.
 
-The weights come through bert4keras, the numbers equal those of its Keras model (tests/test_scoring_model.py). Written
+The weights come through bert4keras, the numbers equal those of its Keras model (tests/scoring/test_forward.py). Written
 out, the pass does only what the score needs (the last layer for [CLS] alone, without keys and values), casts the
 weights once, and leaves TensorFlow and OpenVINO patterns that they fuse (benchmarks/README.md has the figures).
 Importing this module imports TensorFlow.
@@ -166,7 +166,7 @@ def _dense(arrays: Sequence[np.ndarray], precision: str) -> Dense:
     oneDNN packs a constant once and a variable in every call: in bfloat16 that is half of a product's time, in float32
     nothing (benchmarks/README.md).
     """
-    kernel, bias = (_variable(one, precision) for one in arrays)
+    kernel, bias = (_variable(array, precision) for array in arrays)
     return Dense(kernel, bias) if precision == "float32" else Dense(kernel.numpy(), bias.numpy())
 
 
@@ -184,7 +184,7 @@ def make_log_odds(
 ) -> Callable[[Any, Any, Any], Any]:
     """Return token_ids, segment_ids, position_ids int32 (B, T) -> log-odds float32 (B,); padding has token id 0.
 
-    `compiled` is called with each stage of the pass (embeddings, every layer, the answer) and the specifications of
+    `compiled` is called with each step of the pass (embeddings, every layer, the answer) and the specifications of
     its arguments, and returns what is run in its place. Raises UserError for an activation that is not known.
     """
     name = checkpoint.config["hidden_act"]
@@ -259,7 +259,7 @@ def attend_from_cls(layer: Layer, states: Any, mask: Any, heads: int) -> Any:
     """
     rows, width = tf.shape(states)[0], states.shape[-1]
     query = tf.reshape(layer.query(states[:, 0]), [rows, heads, width // heads])
-    key, value = (tf.reshape(one.kernel, [width, heads, width // heads]) for one in (layer.key, layer.value))
+    key, value = (tf.reshape(dense.kernel, [width, heads, width // heads]) for dense in (layer.key, layer.value))
     scores = tf.matmul(tf.einsum("rhd,whd->rhw", query, key), states, transpose_b=True) - mask[:, 0]
     mixed = tf.matmul(tf.nn.softmax(scores), states)
     return tf.nn.bias_add(tf.reshape(tf.einsum("rhw,whd->rhd", mixed, value), [rows, width]), layer.value.bias)

@@ -21,6 +21,7 @@ from nsp_bert import STARTED
 from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.errors import UserError
 from nsp_bert.scoring.backends import Backend, load_backend
+from nsp_bert.scoring.score_files import ScoreFile
 from nsp_bert.tokenization import EncodedPair
 
 WINDOW_PAIRS = 8192  # sorted by length together; bounds the memory that encoded pairs take
@@ -28,16 +29,20 @@ Item = TypeVar("Item")
 
 
 class Scores(NamedTuple):
-    """Log-odds float32 (n,) in the order of the pairs, NaN where an interrupt came first; `complete` without it."""
+    """Log-odds float32 (n,) in the order of the pairs, NaN where an interrupt came first; `complete` without it.
+
+    `seconds` is what this call took, and `kept` how many of the values were there before it.
+    """
 
     values: np.ndarray
     complete: bool
     seconds: float
+    kept: int = 0
 
     @property
     def pairs(self) -> int:
-        """Number of pairs that have a score."""
-        return int((~np.isnan(self.values)).sum())
+        """Number of pairs that this call scored."""
+        return int((~np.isnan(self.values)).sum()) - self.kept
 
 
 class Batch(NamedTuple):
@@ -58,7 +63,7 @@ class Window(NamedTuple):
 
 
 class Scorer:
-    """The NSP head of one checkpoint, ready to score. `seconds` sums up what each stage took."""
+    """The NSP head of one checkpoint, ready to score. `seconds` sums up what each step took."""
 
     def __init__(
         self,
@@ -78,32 +83,33 @@ class Scorer:
         self._batch_tokens = batch_tokens or self._backend.batch_tokens
 
     @property
-    def stages(self) -> str:
-        """Return what each stage took, as a line."""
-        first = sum(self.seconds.get(stage, 0) for stage in ("start-up", "loading", "first batch"))
+    def timing(self) -> str:
+        """What each step took, as a line."""
+        first = sum(self.seconds.get(step, 0) for step in ("start-up", "loading", "first batch"))
         total = sum(self.seconds.values())
         shares = ", ".join(f"{name} {took:.1f} s ({100 * took / total:.0f} %)" for name, took in self.seconds.items())
         return f"first scores after {first:.1f} s; {shares}"
 
-    def score(self, pairs: Iterable[EncodedPair], total: int, values: np.ndarray | None = None) -> Scores:
+    def score(self, pairs: Iterable[EncodedPair], total: int, journal: ScoreFile | None = None) -> Scores:
         """Return the log-odds of `total` pairs; Ctrl-C ends early and keeps what is there.
 
-        `values` float32 (total,) takes them, on disk if need be; what is not NaN in it stays and is not scored again.
-        Raises UserError for log-odds that are no numbers.
+        `journal` takes them on disk as they come; what it holds already is not scored again. Raises UserError for
+        log-odds that are no numbers, or where the journal cannot be written.
         """
-        values = np.full(total, np.nan, np.float32) if values is None else values
+        values = journal.values if journal else np.full(total, np.nan, np.float32)
+        there = int((~np.isnan(values)).sum())
         complete, started = True, time.monotonic()
         threads = ThreadPoolExecutor(self._backend.streams)
         with tqdm(total=total, desc="scoring", unit=" pairs", unit_scale=True, dynamic_ncols=True, delay=1) as bar:
             try:
                 for window in self._waiting(read_ahead(make_windows(pairs, self._batch_tokens))):
-                    for count in self._score_window(window, values, threads):
+                    for count in self._score_window(window, values, journal, threads):
                         bar.update(count)
             except KeyboardInterrupt:
                 complete = False
             finally:
                 threads.shutdown(cancel_futures=True)
-        return Scores(values, complete, time.monotonic() - started)
+        return Scores(values, complete, time.monotonic() - started, there)
 
     def _waiting(self, windows: Iterator[Window]) -> Iterator[Window]:
         """Yield the windows and count the time that scoring waits for them."""
@@ -114,17 +120,21 @@ class Scorer:
                 return
             yield window
 
-    def _score_window(self, window: Window, values: np.ndarray, threads: ThreadPoolExecutor) -> Iterator[int]:
+    def _score_window(
+        self, window: Window, values: np.ndarray, journal: ScoreFile | None, threads: ThreadPoolExecutor
+    ) -> Iterator[int]:
         """Fill in the log-odds of a window's pairs; yield how many pairs more are done.
 
         A batch whose values are all there, from a run that was killed, is left as it is.
         """
-        unscored = [batch for batch in window.batches if np.isnan(values[batch.places]).any()]
-        yield sum(len(batch.places) for batch in window.batches) - sum(len(batch.places) for batch in unscored)
-        results = threads.map(self._log_odds, unscored)
-        for batch in unscored:
+        waiting = [batch for batch in window.batches if np.isnan(values[batch.places]).any()]
+        yield sum(len(batch.places) for batch in window.batches) - sum(len(batch.places) for batch in waiting)
+        log_odds = threads.map(self._log_odds, waiting)
+        for batch in waiting:
             with self._timed("scoring" if "first batch" in self.seconds else "first batch"):
-                values[batch.places] = next(results)
+                values[batch.places] = next(log_odds)
+            if journal:
+                journal.add(batch.places, values[batch.places])
             yield len(batch.places)
         values[window.repeats] = values[window.originals]
         yield len(window.repeats)
@@ -139,12 +149,12 @@ class Scorer:
         return found
 
     @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
+    def _timed(self, step: str) -> Iterator[None]:
         started = time.monotonic()
         try:
             yield
         finally:
-            self.seconds[stage] = self.seconds.get(stage, 0) + time.monotonic() - started
+            self.seconds[step] = self.seconds.get(step, 0) + time.monotonic() - started
 
 
 def read_ahead(items: Iterator[Item]) -> Iterator[Item]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from math import comb
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SAMPLE
+from conftest import SAMPLE, RunScript
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,13 +28,13 @@ from nsp_bert.contents import Cloze, EntityMention, Question, SentencePair, Text
 from nsp_bert.encoding import encode_clozes, encode_entity_mentions, encode_label_pairs, encode_sentence_pairs
 from nsp_bert.methods.calibration import NEUTRAL_TEXTS, content_free, ensemble
 from nsp_bert.results.metrics import mcnemar
+from nsp_bert.scoring.score_files import ScoreFile
 from nsp_bert.scoring.scorer import Scorer, Scores
 from nsp_bert.tokenization import EncodedPair, PairEncoder, make_pair_encoder
 from utils import load_examples
 
 BOTH = ("--calibration", "content-free", "ensemble")
 CONTENT_FREE = ("--calibration", "content-free")
-Result = tuple[dict, list[dict]]
 
 
 @pytest.fixture(scope="module")
@@ -46,18 +45,6 @@ def scorer(checkpoint_dir: Path) -> Scorer:
 @pytest.fixture(scope="module")
 def encoder(checkpoint_dir: Path) -> PairEncoder:
     return make_pair_encoder(open_checkpoint(str(checkpoint_dir)), 128)
-
-
-@pytest.fixture
-def run(checkpoint_dir: Path, tmp_path: Path) -> Callable[..., Result]:
-    def run(script: Any, name: str, *options: str, split: str = "test_public", status: int = 0) -> Result:
-        dataset = name.split("_")[0]
-        arguments = ["--model", str(checkpoint_dir), "--dataset", dataset, "--split", split, "--output", str(tmp_path)]
-        assert script.main([*arguments, "--overwrite", *options]) == status
-        rows = [json.loads(line) for line in (tmp_path / f"{name}.{split}.jsonl").open(encoding="utf-8")]
-        return json.loads((tmp_path / f"{name}.{split}.json").read_text(encoding="utf-8")), rows
-
-    return run
 
 
 def values(scorer: Scorer, pairs: Iterable[EncodedPair]) -> np.ndarray:
@@ -73,9 +60,9 @@ def predictions(rows: list[dict], method: str) -> list[str]:
     return [row[f"prediction_{method}"] for row in rows]
 
 
-def test_content_free_by_hand(run: Callable[..., Result], scorer: Scorer, encoder: PairEncoder) -> None:
+def test_content_free_by_hand(run_script: RunScript, scorer: Scorer, encoder: PairEncoder) -> None:
     """TNEWS: the prior of a label is the mean log-odds of its prompt with each neutral text."""
-    summary, rows = run(classification, "tnews", *CONTENT_FREE)
+    summary, rows = run_script(classification, "tnews", *CONTENT_FREE)
     card = load_card("tnews")
     prompts = [f"这是一则{word}新闻" for word in card.labels.values()]
     neutral = values(scorer, encode_label_pairs(encoder, list(NEUTRAL_TEXTS["zh"]), prompts, "prefix"))
@@ -104,9 +91,9 @@ def check_comparison(summary: dict, rows: list[dict], method: str) -> None:
     )
 
 
-def test_content_free_of_candidates_by_hand(run: Callable[..., Result], scorer: Scorer, encoder: PairEncoder) -> None:
+def test_content_free_of_candidates_by_hand(run_script: RunScript, scorer: Scorer, encoder: PairEncoder) -> None:
     """ChID: every example has candidates, and so a prior, of its own; there is none per label."""
-    summary, rows = run(cloze, "chid", *CONTENT_FREE, "--limit", "6")
+    summary, rows = run_script(cloze, "chid", *CONTENT_FREE, "--limit", "6")
     for row, example in zip(rows, load_examples(load_card("chid"), SAMPLE, "test_public", 6), strict=True):
         neutral = [Cloze(text, "", example.content.candidates) for text in NEUTRAL_TEXTS["zh"]]
         found = values(scorer, encode_clozes(encoder, neutral, "#idiom#", "suffix", soft=True)).reshape(3, -1)
@@ -114,9 +101,9 @@ def test_content_free_of_candidates_by_hand(run: Callable[..., Result], scorer: 
     assert "prior" not in summary["calibration"]["content_free"]
 
 
-def test_content_free_of_mentions_by_hand(run: Callable[..., Result], scorer: Scorer, encoder: PairEncoder) -> None:
+def test_content_free_of_mentions_by_hand(run_script: RunScript, scorer: Scorer, encoder: PairEncoder) -> None:
     """DuEL2.0's types: the mention's name stays in the prompt."""
-    summary, rows = run(entity_linking, "duel_typing", *BOTH, "--task", "typing", split="dev")
+    summary, rows = run_script(entity_linking, "duel_typing", *BOTH, "--task", "typing", split="dev")
     card = load_card("duel")
     types = [(card.type_prompt, word) for word in card.types.values()]
     for row in rows:
@@ -127,17 +114,17 @@ def test_content_free_of_mentions_by_hand(run: Callable[..., Result], scorer: Sc
     check_comparison(summary, rows, "content_free")
 
 
-def test_content_free_of_entities(run: Callable[..., Result]) -> None:
-    summary, rows = run(entity_linking, "duel_linking", *CONTENT_FREE, split="dev")
+def test_content_free_of_entities(run_script: RunScript) -> None:
+    summary, rows = run_script(entity_linking, "duel_linking", *CONTENT_FREE, split="dev")
     check_comparison(summary, rows, "content_free")
     assert all(row["prediction_content_free"] in row["candidates"] for row in rows)
     assert "accuracy_ambiguous" in summary["metrics"]
 
 
 def test_content_free_thresholds_are_learned_on_calibrated_dev(
-    run: Callable[..., Result], scorer: Scorer, encoder: PairEncoder
+    run_script: RunScript, scorer: Scorer, encoder: PairEncoder
 ) -> None:
-    summary, rows = run(sentence_pair, "ocnli", *CONTENT_FREE)
+    summary, rows = run_script(sentence_pair, "ocnli", *CONTENT_FREE)
     card = load_card("ocnli")
     calibrated = []
     for split in ("dev_few_all", "test_public"):
@@ -153,27 +140,25 @@ def test_content_free_thresholds_are_learned_on_calibrated_dev(
     check_comparison(summary, rows, "content_free")
 
 
-def test_ensemble_is_the_mean_of_the_templates_runs(
-    run: Callable[..., Result], capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_ensemble_is_the_mean_of_the_templates_runs(run_script: RunScript, capfd: pytest.CaptureFixture[str]) -> None:
     """Word for word the card's three, whichever is the run's own; a text of the user's is not among them."""
     labels = list(load_card("eprstmt").labels)
-    mean = np.mean([scores(run(classification, "eprstmt", "--template", number)[1]) for number in "123"], axis=0)
+    mean = np.mean([scores(run_script(classification, "eprstmt", "--template", number)[1]) for number in "123"], axis=0)
     expected = [labels[place] for place in np.argmax(mean, axis=1)]
     capfd.readouterr()
     for template, pairs in (("1", 160), ("3", 160), ("我说{}", 240)):
-        summary, rows = run(classification, "eprstmt", *BOTH, "--template", template)
+        summary, rows = run_script(classification, "eprstmt", *BOTH, "--template", template)
         assert predictions(rows, "ensemble") == expected
         assert f"EPRSTMT ensemble: {pairs} more pairs" in capfd.readouterr().out
         check_comparison(summary, rows, "ensemble")
 
 
-def test_ensemble_thresholds_are_learned_on_dev_s_mean(run: Callable[..., Result]) -> None:
+def test_ensemble_thresholds_are_learned_on_dev_s_mean(run_script: RunScript) -> None:
     means = []
     for split in ("dev_few_all", "test_public"):
-        both = [scores(run(coreference, "cluewsc", "--template", number, split=split)[1]) for number in "12"]
+        both = [scores(run_script(coreference, "cluewsc", "--template", number, split=split)[1]) for number in "12"]
         means.append(np.mean(both, axis=0)[:, 0])
-    summary, rows = run(coreference, "cluewsc", *BOTH)
+    summary, rows = run_script(coreference, "cluewsc", *BOTH)
     thresholds = learn_thresholds(means[0], 2)
     np.testing.assert_allclose(summary["calibration"]["ensemble"]["thresholds"], thresholds, atol=1e-4)
     assert predictions(rows, "ensemble") == [
@@ -187,11 +172,15 @@ def test_ensemble_thresholds_are_learned_on_dev_s_mean(run: Callable[..., Result
     [(classification, "eprstmt", BOTH), (coreference, "cluewsc", BOTH), (cloze, "chid", CONTENT_FREE)],
 )
 def test_the_headline_stays(
-    run: Callable[..., Result], script: Any, name: str, options: tuple[str, ...], capfd: pytest.CaptureFixture[str]
+    run_script: RunScript,
+    script: Any,
+    name: str,
+    options: tuple[str, ...],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    plain, plain_rows = run(script, name)
+    plain, plain_rows = run_script(script, name)
     assert "content free" not in capfd.readouterr().out
-    summary, rows = run(script, name, *options)
+    summary, rows = run_script(script, name, *options)
     assert "content free" in capfd.readouterr().out
     own = {"index", "id", "label", "prediction", "scores"}
     assert [{key: row[key] for key in own} for row in rows] == plain_rows
@@ -201,8 +190,8 @@ def test_the_headline_stays(
     assert "calibration" not in plain
 
 
-def test_unlabelled_rows_are_predicted_without_an_accuracy(run: Callable[..., Result]) -> None:
-    summary, rows = run(classification, "eprstmt", *BOTH, split="test")
+def test_unlabelled_rows_are_predicted_without_an_accuracy(run_script: RunScript) -> None:
+    summary, rows = run_script(classification, "eprstmt", *BOTH, split="test")
     assert (summary["metrics"], summary["notes"]) == (None, [])
     assert summary["calibration"].keys() == {"content_free", "ensemble"}
     assert "accuracy" not in summary["calibration"]["content_free"]
@@ -212,23 +201,30 @@ def test_unlabelled_rows_are_predicted_without_an_accuracy(run: Callable[..., Re
 @pytest.mark.parametrize(("call", "kept"), [(1, set()), (2, {"content_free"})])
 @pytest.mark.parametrize(("script", "name"), [(classification, "eprstmt"), (coreference, "cluewsc")])
 def test_ctrl_c_keeps_the_headline_and_whole_methods(
-    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, script: Any, name: str, call: int, kept: set[str]
+    run_script: RunScript,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    script: Any,
+    name: str,
+    call: int,
+    kept: set[str],
 ) -> None:
     """The key is pressed while the pairs of the call are drawn: 0 is the headline, 1 content-free, 2 the ensemble."""
-    plain, plain_rows = run(script, name)
+    plain, plain_rows = run_script(script, name)
+    (tmp_path / f"{name}.test_public.json").unlink()  # else the complete result would stay
     calls = []
 
     def interrupted(pairs: Iterable[EncodedPair]) -> Iterator[EncodedPair]:
         yield from list(pairs)[:1]
         raise KeyboardInterrupt
 
-    def score(self: Scorer, pairs: Iterable[EncodedPair], total: int, values: np.ndarray | None = None) -> Scores:
+    def score(self: Scorer, pairs: Iterable[EncodedPair], total: int, journal: ScoreFile | None = None) -> Scores:
         calls.append(total)
-        return whole(self, interrupted(pairs) if len(calls) == call + 1 else pairs, total, values)
+        return whole(self, interrupted(pairs) if len(calls) == call + 1 else pairs, total, journal)
 
     whole = Scorer.score
     monkeypatch.setattr(Scorer, "score", score)
-    summary, rows = run(script, name, *BOTH, status=INTERRUPTED)
+    summary, rows = run_script(script, name, *BOTH, status=INTERRUPTED)
     assert len(calls) == call + 1
     assert [row["prediction"] for row in rows] == [row["prediction"] for row in plain_rows]
     assert summary["metrics"]["accuracy"] == plain["metrics"]["accuracy"]
@@ -238,8 +234,8 @@ def test_ctrl_c_keeps_the_headline_and_whole_methods(
     assert beside == {key for key in ("content_free", "ensemble") if f"accuracy_{key}" in summary["metrics"]} == kept
 
 
-def test_a_single_template_has_no_ensemble(run: Callable[..., Result]) -> None:
-    summary, rows = run(entity_linking, "duel_linking", "--calibration", "ensemble", split="dev")
+def test_a_single_template_has_no_ensemble(run_script: RunScript) -> None:
+    summary, rows = run_script(entity_linking, "duel_linking", "--calibration", "ensemble", split="dev")
     assert "no ensemble: the dataset's card has a single template" in summary["notes"]
     assert summary["complete"]
     assert "calibration" not in summary

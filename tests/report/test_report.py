@@ -18,12 +18,13 @@ from conftest import write_rows
 import nsp_bert_benchmark
 import nsp_bert_classification
 import nsp_bert_entity_linking
+from nsp_bert.files import digest
 from nsp_bert.report.examples import LONGEST, browser_data, segments, shortened
 from nsp_bert.report.figures import run_figures
 from nsp_bert.report.page import build_page, run_names, script_json
 from nsp_bert.report.reader import ResultRow, ResultRun, read_results
 from nsp_bert.report.statistics import margin_histogram, reliability, score_histogram
-from nsp_bert.results.summary import Confusion, Metrics, Summary
+from nsp_bert.results.summary import ROWS, TEXTS, Confusion, Metrics, Summary
 from nsp_bert.results.tables import percent, varied_settings
 from nsp_bert_report import main
 
@@ -248,19 +249,43 @@ def test_figures_for_a_paper(results: Path, tmp_path: Path, capfd: pytest.Captur
         ("eprstmt.test_public.jsonl", "{}\n", "eprstmt.test_public.jsonl:1: index: Field required"),
         ("eprstmt.test_public.jsonl", "{\n", "eprstmt.test_public.jsonl:1: "),
         ("eprstmt.test_public.jsonl", "", "0 rows instead of 12"),
-        ("eprstmt.test_public.jsonl", None, "eprstmt.test_public.jsonl: cannot be read"),
         ("eprstmt.test_public.texts.jsonl", "x", "eprstmt.test_public.texts.jsonl:1: "),
     ],
 )
 def test_a_broken_file_is_named(
-    expect_error: Callable[..., str], results: Path, tmp_path: Path, name: str, content: str | None, reason: str
+    expect_error: Callable[..., str], results: Path, tmp_path: Path, name: str, content: str, reason: str
 ) -> None:
-    shutil.copytree(results / "first", tmp_path / "first")
-    if content is None:
-        (tmp_path / "first" / name).unlink()
-    else:
-        (tmp_path / "first" / name).write_text(content, encoding="utf-8")
+    folder = shutil.copytree(results / "first", tmp_path / "first")
+    (folder / name).write_text(content, encoding="utf-8")
+    if name.endswith(".jsonl"):
+        seal(folder)
     assert reason in expect_error(main, tmp_path, "--output", tmp_path / "report.html")
+
+
+def seal(folder: Path) -> None:
+    """Let the summary of a folder name the files beside it as they are."""
+    path = next(folder.glob("*.*.json"))
+    files = {ending: digest(path.with_suffix(ending)) for ending in (ROWS, TEXTS)}
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"files": files}), encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["eprstmt.test_public.jsonl", "eprstmt.test_public.texts.jsonl"])
+@pytest.mark.parametrize("change", ["another run's", "cut", "gone"])
+def test_files_of_different_runs_are_not_shown_as_one(
+    expect_error: Callable[..., str], results: Path, tmp_path: Path, name: str, change: str
+) -> None:
+    path = shutil.copytree(results / "first", tmp_path / "first") / name
+    if change == "another run's":
+        shutil.copy(results / "unlabelled" / name.replace("test_public", "test"), path)
+    elif change == "cut":
+        path.write_bytes(path.read_bytes()[:-20])
+    else:
+        path.unlink()
+    if change == "gone" and "texts" in name:
+        assert main([str(tmp_path), "--output", str(tmp_path / "report.html")]) == 0
+    else:
+        line = expect_error(main, tmp_path, "--output", tmp_path / "report.html")
+        assert f"{name}: missing, or not what was written with eprstmt.test_public.json" in line
 
 
 def test_no_results_and_results_without_texts(expect_error: Callable[..., str], results: Path, tmp_path: Path) -> None:
@@ -281,6 +306,7 @@ def test_an_interrupted_run_without_rows(results: Path, tmp_path: Path) -> None:
     path.write_text(json.dumps(summary), encoding="utf-8")
     for rows in tmp_path.rglob("*.jsonl"):
         rows.write_text("", encoding="utf-8")
+    seal(path.parent)
     page = build_page(read_results(tmp_path))
     assert (page.rows[0].accuracy.text, page.rows[0].marks) == ("no rows", "bundled sample, first 12 rows, interrupted")
     assert main([str(tmp_path), "--output", str(tmp_path / "report.html")]) == 0

@@ -9,9 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
-from conftest import SAMPLE
+from conftest import SAMPLE, RandomScorer
 
 import nsp_bert_classification as classification
 import nsp_bert_cloze_style as cloze
@@ -19,23 +18,11 @@ import nsp_bert_coreference_resolution as coreference
 import nsp_bert_entity_linking as entity_linking
 import nsp_bert_sentence_pair as sentence_pair
 from nsp_bert.cli import INTERRUPTED
+from nsp_bert.scoring.score_files import ScoreFile
 from nsp_bert.scoring.scorer import Scores
 from nsp_bert_benchmark import comparable
 
 Published = Callable[..., float | None]
-
-
-class RandomScorer:
-    """Scores without a model: what is compared does not depend on them."""
-
-    complete = True
-
-    def __init__(self, *_arguments: object, **_options: object):
-        pass
-
-    def score(self, pairs: Iterable[Any], total: int, values: np.ndarray | None = None) -> Scores:
-        assert len(list(pairs)) == total
-        return Scores(np.random.default_rng(total).normal(size=total).astype(np.float32), self.complete, 1.0)
 
 
 @pytest.fixture
@@ -153,7 +140,7 @@ def test_an_interrupted_calibration_is_not_compared(published: Published, monkey
     whole = RandomScorer.score
     sizes: list[int] = []
 
-    def score(self: RandomScorer, pairs: Iterable[Any], total: int, values: np.ndarray | None = None) -> Scores:
+    def score(self: RandomScorer, pairs: Iterable[Any], total: int, journal: ScoreFile | None = None) -> Scores:
         sizes.append(total)
         return whole(self, pairs, total)._replace(complete=len(sizes) == 1)
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.scoring import scorer as scoring
 from nsp_bert.scoring.backends import Backend
-from nsp_bert.scoring.score_files import ScoreFiles
+from nsp_bert.scoring.score_files import ScoreFile
 from nsp_bert.scoring.scorer import Scorer, make_windows, read_ahead
 from nsp_bert.tokenization import EncodedPair
 
@@ -82,28 +82,17 @@ def test_reading_ahead_keeps_order_and_errors() -> None:
     assert seen == [1, 2]
 
 
-def test_values_that_are_there_are_not_scored_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_that_are_there_are_not_scored_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Of two windows the first was scored before: none of its pairs reaches the backend, and its values stay."""
     monkeypatch.setattr(scoring, "WINDOW_PAIRS", 10)
     calls: list[int] = []
     pairs = [EncodedPair([number, 3], 1) for number in range(5, 25)]
-    values = np.array([-1.0] * 10 + [np.nan] * 10, np.float32)
-    found = Scorer(Checkpoint, load=by_sum(calls)).score(pairs, 20, values).values  # type: ignore[arg-type]
-    assert found.tolist() == [-1.0] * 10 + [expected(pair) for pair in pairs[10:]]
-    assert sum(calls) == 10
-
-
-def test_files_serve_the_same_run_alone(tmp_path: Path) -> None:
-    ScoreFiles(tmp_path, "tnews.test", "a", resume=False).open(5)[:2] = [1, 2]
-    again = ScoreFiles(tmp_path, "tnews.test", "a", resume=True)
-    np.testing.assert_array_equal(again.open(5), np.array([1, 2, np.nan, np.nan, np.nan], np.float32))
-    assert np.isnan(again.open(5)).all()  # the second call of a run has a file of its own
-    assert np.isnan(ScoreFiles(tmp_path, "tnews.test", "b", resume=True).open(5)).all()
-    assert len(list(tmp_path.iterdir())) == 1  # what another run left is gone
-    last = ScoreFiles(tmp_path, "tnews.test", "b", resume=False)
-    assert np.isnan(last.open(5)).all()
-    last.remove()
-    assert not list(tmp_path.iterdir())
+    journal = ScoreFile(tmp_path / "scores", {}, 20)
+    journal.add(np.arange(10), np.full(10, -1, np.float32))
+    scores = Scorer(Checkpoint, load=by_sum(calls)).score(pairs, 20, journal)  # type: ignore[arg-type]
+    assert scores.values.tolist() == [-1.0] * 10 + [expected(pair) for pair in pairs[10:]]
+    assert sum(calls) == scores.pairs == 10
+    np.testing.assert_array_equal(ScoreFile(tmp_path / "scores", {}, 20).values, scores.values)
 
 
 @pytest.mark.parametrize("options", [[], ["--calibration", "content-free"]])
