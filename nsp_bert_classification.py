@@ -65,7 +65,7 @@ def run(options: Options) -> int:
             card, split = session.card, session.split
             examples = load_examples(card, session.folder, split, session.limit)
             task = ClassificationTask(card, session.prompt, session.encoder, examples)
-            published = published_by_template(card.name, session.model, session.prompt.number, split)
+            published = published_by_template(card.name, session.published_model, session.prompt.number, split)
             scored = contrast(task, session, published)
             runner.add(session, replace(scored, details=scored.details.model_copy(update={"prompts": task.prompts})))
         return runner.finish()

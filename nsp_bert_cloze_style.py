@@ -31,7 +31,7 @@ def run(options: Options) -> int:
         for session in runner:
             examples = load_examples(session.card, session.folder, session.split, session.limit)
             task = ClozeTask(session.card, session.prompt, session.encoder, examples)
-            published = published_by_positions(session.prompt.positions, session.model, session.split)
+            published = published_by_positions(session.prompt.positions, session.published_model, session.split)
             runner.add(session, contrast(task, session, published))
         return runner.finish()
 

@@ -35,7 +35,7 @@ def run(options: Options) -> int:
             rows = load_dev_and_test(card, session.folder, split, session.limit)
             task = CoreferenceTask(card, session.prompt, session.encoder, rows)
             as_printed = session.prompt.number == len(card.templates) and session.prompt.stages == 2
-            published = published_by_thresholds(card.name, session.model, split) if as_printed else None
+            published = published_by_thresholds(card.name, session.published_model, split) if as_printed else None
             scored = contrast(task, session, published)
             runner.add(session, add_ranking(scored, options.batch_curve, options.seeds))
         return runner.finish()

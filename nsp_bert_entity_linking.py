@@ -114,7 +114,7 @@ def ask(mention: Example[EntityMention], descriptions: Sequence[tuple[str, str]]
 def published_number(session: Session[EntityLinkingCard], part: str) -> Published | None:
     """Return the paper's number of a part, None for a template that is not the card's."""
     prompt = session.prompt
-    return published_by_stages(part, prompt.stages, session.model, session.split) if prompt.number else None
+    return published_by_stages(part, prompt.stages, session.published_model, session.split) if prompt.number else None
 
 
 def with_accuracy(scored: Run, name: str, answers: list[Answer]) -> Run:

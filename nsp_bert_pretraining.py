@@ -14,37 +14,25 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
 from tqdm import tqdm
 
-from nsp_bert.checkpoints.checkpoint import Checkpoint, load_vocabulary, open_checkpoint
-from nsp_bert.cli import positive, run_main
+from nsp_bert.checkpoints.checkpoint import TRAINED, Checkpoint, load_vocabulary, open_checkpoint
+from nsp_bert.cli import number, positive, run_main, whole
 from nsp_bert.errors import UserError
-from nsp_bert.files import write_text
-from nsp_bert.pretraining.corpus import learn_vocabulary, load_source
+from nsp_bert.files import digest, locked_folder, recover_folder
 from nsp_bert.pretraining.curve import Curve
 from nsp_bert.pretraining.embeddings import cooccurrence_embeddings
-from nsp_bert.pretraining.pairs import Batch, PairRules, PairSampler, SpecialIds, Split, prefetch, split_documents
-from nsp_bert.pretraining.trainer import METRICS, Optimization, Schedule, Trainer
+from nsp_bert.pretraining.pairs import Batch, PairRules, PairSampler, SpecialIds, Split, prefetch
+from nsp_bert.pretraining.texts import load_frames, load_mix, load_splits, prepare_vocabulary, text_digests
+from nsp_bert.pretraining.trainer import METRICS, Optimization, Schedule, Trainer, check_settings
 from nsp_bert.results.runs import prepare_output
-from utils import load_tokenizer
 
 PUNCTUATION = "，。！？；：、…,.!?;:"
 EVALUATION_BATCHES = 16
-
-
-class SourceMix(BaseModel):
-    """What a `--mix` file says of a text file: share of the pairs, what ends a document, whether NSP may use it."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    share: float | int
-    documents: Literal["blank-line", "line"] = "blank-line"
-    nsp: bool = True
+STATE = "state"  # below the output folder
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -57,11 +45,14 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     data.add_argument("--mix", type=Path, metavar="YAML", help="share, document end and NSP use of each text file")
     data.add_argument("--output", type=Path, required=True, metavar="DIR", help="checkpoint, curve and training state")
+    data.add_argument("--name", help="of the model in results and tables; default: the output folder's")
     data.add_argument("--cache", type=Path, metavar="DIR", help="indexed text; default OUTPUT/cache")
     data.add_argument("--vocab", type=Path, metavar="FILE", help="vocab.txt; default: learned from the text")
-    data.add_argument("--vocab-size", type=int, default=8000, help="size of a learned vocabulary (default 8000)")
+    data.add_argument("--vocab-size", type=positive, default=8000, help="size of a learned vocabulary (default 8000)")
     data.add_argument("--vocab-min-count", type=positive, default=5, help="rarer characters are left out of it (5)")
-    data.add_argument("--held-out", type=float, default=0.005, help="share of documents kept for evaluation (0.005)")
+    data.add_argument(
+        "--held-out", type=number(0, below=1), default=0.005, help="share of documents for evaluation (0.005)"
+    )
     model = parser.add_argument_group("model")
     model.add_argument(
         "--init-checkpoint",
@@ -74,13 +65,15 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     model.add_argument("--intermediate", type=positive, help="feed-forward width; default 4 x hidden")
     model.add_argument("--activation", default="gelu", choices=("gelu", "relu"))
     model.add_argument("--max-position", type=positive, default=256)
-    model.add_argument("--dropout", type=float, default=0.1)
-    model.add_argument("--initializer-range", type=float, default=0.02, help="deviation of the first weights (0.02)")
+    model.add_argument("--dropout", type=number(0, below=1), default=0.1)
+    model.add_argument(
+        "--initializer-range", type=number(above=0), default=0.02, help="deviation of first weights (0.02)"
+    )
     model.add_argument(
         "--embeddings",
         choices=("random", "cooccurrence"),
         default="random",
-        help="what token embeddings start from; cooccurrence factorises which tokens stand near each other",
+        help="what token embeddings start from; cooccurrence factorises which tokens are near each other",
     )
     pairs = parser.add_argument_group("pairs and masks")
     pairs.add_argument(
@@ -90,29 +83,35 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         help="tokens of a pair with the share of batches that long (default %(default)s)",
     )
     pairs.add_argument("--batch-tokens", type=positive, default=8192, help="tokens of a batch (8192)")
-    pairs.add_argument("--same-source", type=float, default=0.8, help="share of false pairs within one source (0.8)")
+    pairs.add_argument("--same-source", type=number(0, 1), default=0.8, help="of false pairs within one source (0.8)")
     pairs.add_argument(
         "--keyword-share",
-        type=float,
+        type=number(0, 1),
         default=0.0,
         help="share of pairs with one segment cut down to a word (0)",
     )
+    pairs.add_argument(
+        "--keyword-frames",
+        type=Path,
+        metavar="FILE",
+        help="phrases with {} that the word may be put into, a line each",
+    )
     pairs.add_argument("--masking", choices=("whole-word", "token"), default="whole-word")
     training = parser.add_argument_group("training")
-    training.add_argument("--learning-rate", type=float, default=1e-3)
-    training.add_argument("--warmup-steps", type=int, default=500)
+    training.add_argument("--learning-rate", type=number(0), default=1e-3)
+    training.add_argument("--warmup-steps", type=whole, default=500)
     training.add_argument(
-        "--decay-steps", type=int, help="linear decay over the last steps; default: all after warm-up"
+        "--decay-steps", type=whole, help="linear decay over the last steps; default: all after warm-up"
     )
     training.add_argument("--max-steps", type=positive, default=10000)
-    training.add_argument("--max-minutes", type=float, help="stop after this time; the same command continues")
-    training.add_argument("--weight-decay", type=float, default=0.01)
-    training.add_argument("--nsp-weight", type=float, default=1.0, help="of the NSP loss beside the MLM loss (1)")
-    training.add_argument("--clip-norm", type=float, default=1.0)
+    training.add_argument("--max-minutes", type=number(above=0), help="stop then; the same command continues")
+    training.add_argument("--weight-decay", type=number(0), default=0.01)
+    training.add_argument("--nsp-weight", type=number(0), default=1.0, help="of the NSP loss beside the MLM loss (1)")
+    training.add_argument("--clip-norm", type=number(0), default=1.0)
     training.add_argument("--precision", choices=("float32", "bfloat16", "float16"), default="float32")
     training.add_argument("--evaluate-every", type=positive, default=250, metavar="STEPS")
     training.add_argument("--save-every", type=positive, default=250, metavar="STEPS")
-    training.add_argument("--seed", type=int, default=1)
+    training.add_argument("--seed", type=whole, default=1)
     return parser.parse_args(arguments)
 
 
@@ -129,37 +128,49 @@ def parse_lengths(text: str) -> dict[int, float]:
 def main(arguments: list[str] | None) -> int:
     options = parse_arguments(arguments)
     prepare_output(options.output)
+    with locked_folder(options.output):
+        return pretrain(options)
+
+
+def pretrain(options: argparse.Namespace) -> int:
     mix = load_mix(options.mix, options.text)
     initial = open_checkpoint(options.init_checkpoint, needs=("encoder",)) if options.init_checkpoint else None
-    vocab_path = initial.vocab_path if initial else prepare_vocabulary(options)
+    vocab_path = choose_vocabulary(options, initial)
     vocabulary = load_vocabulary(vocab_path)
     config = initial.config if initial else model_config(options, len(vocabulary))
+    config |= {"name": options.name or options.output.resolve().name}
     if max(options.lengths) > config["max_position_embeddings"]:
         raise UserError(f"--lengths {max(options.lengths)} is beyond the {config['max_position_embeddings']} positions")
-    training, held_out = load_splits(options, mix, vocab_path)
-    sampler = make_sampler(options, training, vocabulary, options.seed)
-    evaluation = make_sampler(options, held_out, vocabulary, options.seed + 1)
+    frames, settings = load_frames(options.keyword_frames, vocab_path), run_settings(options, vocab_path)
+    state = options.output / STATE
+    recover_folder(state)
+    if state.exists():
+        check_settings(state, settings)
+    cache = options.cache or options.output / "cache"
+    training, held_out = load_splits(options.text, mix, vocab_path, cache, options.held_out, options.seed)
+    rules = PairRules(options.same_source, options.keyword_share, frames)
+    sampler = make_sampler(options, training, vocabulary, rules, options.seed)
+    evaluation = make_sampler(options, held_out, vocabulary, rules, options.seed + 1)
     trainer = prepare_trainer(options, config, initial, training)
     print(
         f"pre-training {config['num_hidden_layers']} x {config['hidden_size']} ({trainer.parameters / 1e6:.1f} M"
         f" parameters, {len(vocabulary)} tokens) on {len(training)} text files, step {trainer.step}"
         f" of {options.max_steps}, {options.precision}"
     )
-    train(options, trainer, sampler, [evaluation.batch(step) for step in range(EVALUATION_BATCHES)] if held_out else [])
-    trainer.export(options.output / "checkpoint", vocab_path)
-    print(f"checkpoint: {options.output / 'checkpoint'}")
+    batches = [evaluation.batch(step) for step in range(EVALUATION_BATCHES)] if held_out else []
+    train(options, trainer, sampler, batches, settings)
+    trainer.export(options.output / TRAINED, vocab_path)
+    print(f"checkpoint: {options.output / TRAINED}; use it with --model {options.output}")
     return 0
 
 
-def prepare_vocabulary(options: argparse.Namespace) -> Path:
-    """Return the vocabulary's path: given, or learned once and kept in the output folder."""
+def choose_vocabulary(options: argparse.Namespace, initial: Checkpoint | None) -> Path:
+    """Return the path of the vocabulary: the checkpoint's to continue from, the given one, or one learned here."""
+    if initial:
+        return initial.vocab_path
     if options.vocab:
         return options.vocab
-    path = options.output / "vocab.txt"
-    if not path.exists():
-        tokens = learn_vocabulary(options.text, options.vocab_size, options.vocab_min_count)
-        write_text("\n".join(tokens) + "\n", path)
-    return path
+    return prepare_vocabulary(options.text, options.output, options.vocab_size, options.vocab_min_count)
 
 
 def model_config(options: argparse.Namespace, vocab_size: int) -> dict[str, Any]:
@@ -179,48 +190,8 @@ def model_config(options: argparse.Namespace, vocab_size: int) -> dict[str, Any]
     }
 
 
-def load_mix(path: Path | None, texts: list[Path]) -> dict[str, SourceMix]:
-    """Return what the mix file says of each text, by file name. Raises UserError for unknown keys and missing files."""
-    missing = [str(text) for text in texts if not text.is_file()]
-    if missing:
-        raise UserError(f"--text: no such file: {', '.join(missing)}")
-    if path is None:
-        return {text.name: SourceMix(share=text.stat().st_size) for text in texts}
-    try:
-        mix = {name: SourceMix(**entry) for name, entry in yaml.safe_load(path.read_text(encoding="utf-8")).items()}
-    except (OSError, yaml.YAMLError, ValidationError, AttributeError, TypeError) as error:
-        raise UserError(f"{path}: {' '.join(str(error).split())}") from error
-    unlisted = [text.name for text in texts if text.name not in mix]
-    if unlisted:
-        raise UserError(f"{path}: says nothing of {', '.join(unlisted)}; give each a share")
-    return mix
-
-
-def load_splits(
-    options: argparse.Namespace, mix: dict[str, SourceMix], vocab_path: Path
-) -> tuple[list[Split], list[Split]]:
-    """Return the training and the held-out side of every text file."""
-    training: list[Split] = []
-    held_out: list[Split] = []
-    for path in options.text:
-        entry = mix[path.name]
-        source = load_source(
-            path,
-            vocab_path,
-            options.cache or options.output / "cache",
-            load_tokenizer,
-            line_documents=entry.documents == "line",
-        )
-        for splits, boundaries in zip(
-            (training, held_out), split_documents(source, options.held_out, options.seed), strict=True
-        ):
-            if len(boundaries):
-                splits.append(Split(source, boundaries, entry.share, entry.nsp))
-    return training, held_out
-
-
 def make_sampler(
-    options: argparse.Namespace, splits: list[Split], vocabulary: dict[str, int], seed: int
+    options: argparse.Namespace, splits: list[Split], vocabulary: dict[str, int], rules: PairRules, seed: int
 ) -> PairSampler:
     special = SpecialIds(
         pad=vocabulary["[PAD]"],
@@ -235,20 +206,24 @@ def make_sampler(
         special=special,
         batch_tokens=options.batch_tokens,
         lengths=options.lengths,
-        rules=PairRules(options.same_source, options.keyword_share),
+        rules=rules,
         whole_word=options.masking == "whole-word",
         seed=seed,
     )
 
 
 def prepare_trainer(
-    options: argparse.Namespace, config: dict[str, Any], initial: Checkpoint | None, training: list[Split]
+    options: argparse.Namespace,
+    config: dict[str, Any],
+    initial: Checkpoint | None,
+    training: list[Split],
 ) -> Trainer:
     """Return the trainer, continued from the output folder's state, from a checkpoint, or new."""
     optimization = Optimization(options.weight_decay, options.clip_norm, nsp_weight=options.nsp_weight)
     trainer = Trainer(config, optimization, options.precision, options.seed)
-    if (options.output / "state").exists():
-        trainer.restore_state(options.output / "state", run_settings(options))
+    state = options.output / STATE
+    if state.exists():
+        trainer.restore_state(state)
     elif initial:
         trainer.load_weights(initial)
         new = [head for head in ("pooler", "MLM", "NSP") if head not in initial.heads]
@@ -259,12 +234,13 @@ def prepare_trainer(
     return trainer
 
 
-def run_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """What must be the same for a run to be resumed: all but its stages, its end and its reports."""
+def run_settings(options: argparse.Namespace, vocab_path: Path) -> dict[str, str]:
+    """What must be the same for a run to be resumed: all but its stages, its end and its reports; files by checksum."""
     free = (
         "lengths",
         "masking",
         "keyword_share",
+        "keyword_frames",
         "max_steps",
         "max_minutes",
         "decay_steps",
@@ -272,11 +248,24 @@ def run_settings(options: argparse.Namespace) -> dict[str, Any]:
         "save_every",
         "cache",
         "output",
+        "name",
+        "text",
+        "vocab",
+        "mix",
     )
-    return {key: str(value) for key, value in vars(options).items() if key not in free}
+    files = text_digests(options.text) | {"vocabulary": digest(vocab_path)}
+    if options.mix:
+        files["mix"] = digest(options.mix)
+    return {key: str(value) for key, value in vars(options).items() if key not in free} | files
 
 
-def train(options: argparse.Namespace, trainer: Trainer, sampler: PairSampler, evaluation: list[Batch]) -> None:
+def train(
+    options: argparse.Namespace,
+    trainer: Trainer,
+    sampler: PairSampler,
+    evaluation: list[Batch],
+    settings: dict[str, str],
+) -> None:
     """Train to `--max-steps` or `--max-minutes`, saving state and curve on the way and on Ctrl-C."""
     decay_steps = options.decay_steps or max(options.max_steps - options.warmup_steps, 1)
     schedule = Schedule(options.learning_rate, options.warmup_steps, decay_steps, options.max_steps)
@@ -305,11 +294,11 @@ def train(options: argparse.Namespace, trainer: Trainer, sampler: PairSampler, e
                     bar.write(curve.last_line())
                     window, started, tokens = [], time.monotonic(), 0
                 if last or trainer.step % options.save_every == 0:
-                    trainer.save_state(options.output / "state", run_settings(options))
+                    trainer.save_state(options.output / STATE, settings)
                 if last:
                     break
     except KeyboardInterrupt:
-        trainer.save_state(options.output / "state", run_settings(options))
+        trainer.save_state(options.output / STATE, settings)
         raise
     curve.plot()
 

@@ -33,7 +33,7 @@ def run(options: Options) -> int:
             card, split = session.card, session.split
             rows = load_dev_and_test(card, session.folder, split, session.limit)
             task = SentencePairTask(card, session.prompt, session.encoder, rows)
-            published = published_by_thresholds(card.name, session.model, split)
+            published = published_by_thresholds(card.name, session.published_model, split)
             scored = contrast(task, session, published)
             runner.add(session, add_ranking(scored, options.batch_curve, options.seeds))
         return runner.finish()

@@ -12,10 +12,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from nsp_bert.checkpoints.checkpoint import HEADS, MODELS, Checkpoint, open_checkpoint, read_shapes
+from nsp_bert.checkpoints.checkpoint import Checkpoint, open_checkpoint, read_shapes
+from nsp_bert.checkpoints.shapes import HEADS
 from nsp_bert.cli import run_main
 from nsp_bert.errors import UserError
-from nsp_bert.files import digest
+from nsp_bert.files import MODELS, digest
 from nsp_bert.results.metrics import Accuracy
 from nsp_bert.scoring.scorer import Scorer
 from nsp_bert.tokenization import make_pair_encoder

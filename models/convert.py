@@ -21,15 +21,16 @@ from typing import Any
 
 import _root  # noqa: F401
 
-from nsp_bert.checkpoints.checkpoint import CONFIG_KEYS, load_config, load_vocabulary, open_checkpoint
+from nsp_bert.checkpoints.checkpoint import load_vocabulary, open_checkpoint
 from nsp_bert.checkpoints.conversion import config_from_uer, is_uer, to_google, to_hugging_face
+from nsp_bert.checkpoints.shapes import BertConfig, load_config
 from nsp_bert.checkpoints.tensors import read_tensors, write_tensors
 from nsp_bert.checkpoints.torch_files import find_weights, read_state, write_safetensors
 from nsp_bert.cli import run_main
 from nsp_bert.errors import UserError
-from nsp_bert.files import replacing_folder
+from nsp_bert.files import parse_json, replacing_folder
 
-KEPT_KEYS = (*CONFIG_KEYS, "type_vocab_size", "hidden_dropout_prob", "attention_probs_dropout_prob")
+KEPT_KEYS = tuple(key for key in BertConfig.model_fields if key not in ("do_lower_case", "name"))
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -98,8 +99,11 @@ def hugging_face_config(path: Path) -> dict[str, Any]:
     kept = {key: config[key] for key in KEPT_KEYS if key in config}
     tokenizer = path.with_name("tokenizer_config.json")
     if tokenizer.is_file():
-        lower = json.loads(tokenizer.read_text(encoding="utf-8")).get("do_lower_case")
-        kept |= {} if lower is None else {"do_lower_case": lower}
+        settings = parse_json(tokenizer.read_text(encoding="utf-8"), str(tokenizer), "fetch the model again")
+        lower = settings.get("do_lower_case") if isinstance(settings, dict) else None
+        if lower not in (None, True, False):
+            raise UserError(f"{tokenizer}: do_lower_case is {lower!r}, neither true nor false; fetch the model again")
+        kept |= {} if lower is None else {"do_lower_case": bool(lower)}
     return kept
 
 

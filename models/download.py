@@ -22,9 +22,10 @@ import _root  # noqa: F401
 from rich.console import Console
 from rich.table import Table
 
-from nsp_bert.checkpoints.checkpoint import load_config, load_vocabulary, open_checkpoint
+from nsp_bert.checkpoints.checkpoint import load_vocabulary, open_checkpoint
 from nsp_bert.checkpoints.download import MissingFileError, fetch, unpack_zip
 from nsp_bert.checkpoints.model_cards import MODELS, Archive, HuggingFace, ModelCard, load_model_cards
+from nsp_bert.checkpoints.shapes import load_config
 from nsp_bert.checkpoints.torch_files import WEIGHT_FILES
 from nsp_bert.cli import positive, run_main
 from nsp_bert.errors import UserError

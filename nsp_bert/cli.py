@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,15 +18,46 @@ from nsp_bert.scoring.precision import AUTO
 from nsp_bert.session import Options, PromptOptions
 
 INTERRUPTED = 130
+LONGEST_NUMBER = 19  # digits: what a 64-bit integer holds
 PROMPT_KEYS = ("template", "prompt_position", "stages", "positions", "ablate")
 
 
 def positive(text: str) -> int:
     """Parse a whole number above 0."""
-    number = int(text)
-    if number < 1:
+    count = whole(text)
+    if not count:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return number
+    return count
+
+
+def whole(text: str) -> int:
+    """Parse a whole number from 0 up."""
+    if not (text.isascii() and text.isdecimal() and len(text) < LONGEST_NUMBER):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 up")
+    return int(text)
+
+
+def number(
+    low: float = -math.inf, high: float = math.inf, *, above: float = -math.inf, below: float = math.inf
+) -> Callable[[str], float]:
+    """Return a parser of a number from `low` to `high`, greater than `above` and less than `below`; never NaN."""
+    bounds = [
+        *([f"from {low:g}"] if low > -math.inf else []),
+        *([f"above {above:g}"] if above > -math.inf else []),
+        *([f"up to {high:g}"] if high < math.inf else []),
+        *([f"below {below:g}"] if below < math.inf else []),
+    ]
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (low <= value <= high and above < value < below and math.isfinite(value)):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number {' '.join(bounds)}".rstrip())
+        return value
+
+    return parse
 
 
 def make_parser(description: str | None, kind: type[CardT]) -> argparse.ArgumentParser:

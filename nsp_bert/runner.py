@@ -41,6 +41,8 @@ class Runner(Generic[CardT]):
         self._folders = ExitStack()
         self._options, self._script, self._method = options, Path(script), method
         self._checkpoint = open_checkpoint(options.model, method.heads)
+        if self._checkpoint.remark:
+            print(self._checkpoint.remark)
         self._cards = choose_cards(options.dataset, kind, self._checkpoint.language)
         self._scorers = Scorers(self._checkpoint, options)
         self._summaries: list[Summary] = []

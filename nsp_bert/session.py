@@ -261,6 +261,11 @@ class Session(Generic[CardT]):
         return self.checkpoint.name
 
     @property
+    def published_model(self) -> str:
+        """The name under which a published number may be this checkpoint's; empty where it only has that name."""
+        return self.checkpoint.name if self.checkpoint.known else ""
+
+    @property
     def settings(self) -> dict[str, str | int | None]:
         """What a result file says of the options."""
         return self.prompt.settings | {

@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL as DEFAULT_MODEL
-from nsp_bert.checkpoints.model_cards import MODELS, load_model_cards
+from nsp_bert.checkpoints.model_cards import MODELS, ModelCard, load_model_cards
+from nsp_bert.checkpoints.shapes import HEADS, check_complete, check_shapes, google_shapes, load_config
 from nsp_bert.environment import import_tensorflow
 from nsp_bert.errors import UserError, first_line
 
+TRAINED = "checkpoint"  # where pre-training puts it below its output folder
 SPECIALS_PER_PAIR = 3  # [CLS], [SEP], [SEP]
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 LFS_POINTER = b"version https://git-lfs"
 LARGEST_POINTER = 1024
-CONFIG_KEYS = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "hidden_act",
-    "max_position_embeddings",
-)
-HEADS = {
-    "encoder": "bert/embeddings/word_embeddings",
-    "pooler": "bert/pooler/dense/kernel",
-    "MLM": "cls/predictions/transform/dense/kernel",
-    "NSP": "cls/seq_relationship/output_weights",
-}
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The verified files of one checkpoint; `prefix` is what TensorFlow calls the checkpoint's path."""
+    """The verified files of one checkpoint; `prefix` is what TensorFlow calls the checkpoint's path.
+
+    `known` says whether it is the model that models/cards.yaml has under its name; `remark` why not, where its name
+    says otherwise.
+    """
 
     name: str
     folder: Path
@@ -46,6 +36,8 @@ class Checkpoint:
     heads: tuple[str, ...]
     do_lower_case: bool
     language: str = "zh"
+    known: bool = False
+    remark: str = ""
 
     @property
     def max_position(self) -> int:
@@ -65,18 +57,42 @@ def open_checkpoint(name_or_dir: str, needs: tuple[str, ...] = ("encoder", "pool
     if not folder.is_dir():
         where = cards[name_or_dir].remedy(name_or_dir) if name_or_dir in cards else f"known names: {', '.join(cards)}"
         raise UserError(f"{folder}: no such checkpoint folder; {where}")
-    name = next((known for known in cards if (MODELS / known).resolve() == folder.resolve()), folder.name)
+    folder = trained_below(folder)
     refuse_pointers(folder)
     config = load_config(folder / "bert_config.json")
+    name = next((known for known in cards if (MODELS / known).resolve() == folder.resolve()), "")
+    name = name or config.get("name") or folder.resolve().name
     vocab_path = folder / "vocab.txt"
     prefix = find_prefix(folder)
     shapes = read_shapes(prefix)
     card = cards.get(name)
+    remark = unlike_card(folder, config, card) if card else ""
+    card = None if remark else card
     heads = tuple(head for head, variable in HEADS.items() if variable in shapes and (not card or head in card.heads))
     check_heads(str(folder), heads, needs)
     check_sizes(folder, config, len(load_vocabulary(vocab_path)), shapes)
-    lower = card.do_lower_case if card else bool(config.get("do_lower_case", True))
-    return Checkpoint(name, folder, config, vocab_path, prefix, heads, lower, card.language if card else "zh")
+    lower = card.do_lower_case if card else config.get("do_lower_case") is not False
+    language = card.language if card else "zh"
+    return Checkpoint(name, folder, config, vocab_path, prefix, heads, lower, language, bool(card), remark)
+
+
+def trained_below(folder: Path) -> Path:
+    """Return the folder, or where pre-training has put its checkpoint below it."""
+    below = folder / TRAINED
+    return below if (below / "bert_config.json").is_file() and not (folder / "bert_config.json").exists() else folder
+
+
+def unlike_card(folder: Path, config: dict[str, Any], card: ModelCard) -> str:
+    """Return why a checkpoint is not the model of a card whose name it has; empty where its shape is the card's."""
+    keys = ("num_hidden_layers", "hidden_size", "num_attention_heads")
+    wanted, shape = (card.layers, card.hidden, card.heads_count), tuple(config[key] for key in keys)
+    if shape == wanted:
+        return ""
+    layers, hidden, heads = shape
+    return (
+        f"{folder}: {layers} layers x {hidden} with {heads} heads, not the {card.layers} x {card.hidden} with"
+        f" {card.heads_count} of {card.title}: no published numbers beside it"
+    )
 
 
 def check_heads(where: str, heads: tuple[str, ...], needs: tuple[str, ...]) -> None:
@@ -98,20 +114,6 @@ def refuse_pointers(folder: Path) -> None:
                 f"{path}: a Git LFS pointer of {path.stat().st_size} bytes, not the file itself; fetch it with"
                 " `git lfs pull` or download it"
             )
-
-
-def load_config(path: Path) -> dict[str, Any]:
-    """Return a `bert_config.json`. Raises UserError when it is absent, broken or lacks a key."""
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); a checkpoint folder needs it") from error
-    except ValueError as error:
-        raise UserError(f"{path}: broken JSON ({error}); fetch the checkpoint again") from error
-    missing = [key for key in CONFIG_KEYS if key not in config]
-    if missing:
-        raise UserError(f"{path}: no {', '.join(missing)}; is it the configuration of a BERT?")
-    return config
 
 
 def load_vocabulary(vocab_path: Path) -> dict[str, int]:
@@ -186,3 +188,9 @@ def check_sizes(folder: Path, config: dict[str, Any], vocab_lines: int, shapes: 
                 f"{folder}: bert_config.json says {key} {config[key]}, the weights {actual};"
                 " take the files of one checkpoint"
             )
+    expected = google_shapes(config)
+    try:
+        check_shapes({name: tuple(shape) for name, shape in shapes.items()}, expected)
+        check_complete(shapes, expected)
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from error

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nsp_bert.checkpoints.checkpoint import HEADS
+from nsp_bert.checkpoints.shapes import check_complete, check_shapes, google_shapes
 from nsp_bert.errors import UserError
 
 Tensors = dict[str, np.ndarray]
@@ -105,9 +105,14 @@ def to_google(state: Tensors, config: dict[str, Any]) -> Converted:
         if google in shapes:
             value = tensor.T if is_transposed(google) else tensor
             tensors[google] = np.ascontiguousarray(value, dtype=np.float32)
+        elif re.match(r"bert/encoder/layer_\d+/", google) and not BUFFERS.search(name):
+            raise UserError(
+                f"{name}: the weights hold a layer more than the {config['num_hidden_layers']} of the configuration;"
+                " take weights and configuration of the same checkpoint"
+            )
         else:
             left_out[name] = _reason(name, tensor, named)
-    check_shapes(tensors, shapes)
+    check_shapes({name: tensor.shape for name, tensor in tensors.items()}, shapes)
     return Converted(tensors, left_out, check_complete(tensors, shapes))
 
 
@@ -163,64 +168,6 @@ def hugging_face_name(google: str) -> str | None:
 def is_transposed(google: str) -> bool:
     """Return whether PyTorch keeps the transpose of this variable."""
     return google.endswith("/kernel")
-
-
-def google_shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Return Google's variables of a configuration, both heads and the pooler included, with their shapes."""
-    hidden, wide, vocab = config["hidden_size"], config["intermediate_size"], config["vocab_size"]
-    shapes: dict[str, tuple[int, ...]] = {
-        "bert/embeddings/word_embeddings": (vocab, hidden),
-        "bert/embeddings/token_type_embeddings": (config.get("type_vocab_size", 2), hidden),
-        "bert/embeddings/position_embeddings": (config["max_position_embeddings"], hidden),
-        "cls/predictions/output_bias": (vocab,),
-        "cls/seq_relationship/output_weights": (2, hidden),
-        "cls/seq_relationship/output_bias": (2,),
-    }
-    dense = {"bert/pooler/dense": (hidden, hidden), "cls/predictions/transform/dense": (hidden, hidden)}
-    norms = ["bert/embeddings/LayerNorm", "cls/predictions/transform/LayerNorm"]
-    for layer in range(config["num_hidden_layers"]):
-        prefix = f"bert/encoder/layer_{layer}"
-        dense |= {f"{prefix}/attention/self/{part}": (hidden, hidden) for part in ("query", "key", "value")}
-        dense[f"{prefix}/attention/output/dense"] = (hidden, hidden)
-        dense[f"{prefix}/intermediate/dense"] = (hidden, wide)
-        dense[f"{prefix}/output/dense"] = (wide, hidden)
-        norms += [f"{prefix}/attention/output/LayerNorm", f"{prefix}/output/LayerNorm"]
-    for name, shape in dense.items():
-        shapes |= {f"{name}/kernel": shape, f"{name}/bias": shape[1:]}
-    for name in norms:
-        shapes |= {f"{name}/gamma": (hidden,), f"{name}/beta": (hidden,)}
-    return shapes
-
-
-def check_shapes(tensors: Tensors, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Raise UserError naming the first tensor whose shape is not the configuration's."""
-    for name, tensor in tensors.items():
-        if tensor.shape != shapes[name]:
-            raise UserError(
-                f"{name}: the weights have the shape {tensor.shape}, the configuration says {shapes[name]};"
-                " take weights and configuration of the same checkpoint"
-            )
-
-
-def check_complete(tensors: Tensors, shapes: dict[str, tuple[int, ...]]) -> tuple[str, ...]:
-    """Return the heads that are there whole. Raises UserError when the encoder or half a head is missing."""
-    groups: dict[str, list[str]] = {head: [] for head in HEADS}
-    for name in shapes:
-        groups[_head_of(name)].append(name)
-    heads = []
-    for head, names in groups.items():
-        missing = [name for name in names if name not in tensors]
-        if missing and (head == "encoder" or len(missing) < len(names)):
-            shown = ", ".join(missing[:4]) + (f" … ({len(missing)} in all)" if len(missing) > 4 else "")
-            raise UserError(f"the weights lack {shown}; is the file whole, and is it a BERT?")
-        if not missing:
-            heads.append(head)
-    return tuple(heads)
-
-
-def _head_of(google: str) -> str:
-    prefixes = {"bert/pooler": "pooler", "cls/predictions": "MLM", "cls/seq_relationship": "NSP"}
-    return next((head for prefix, head in prefixes.items() if google.startswith(prefix)), "encoder")
 
 
 def config_from_uer(state: Tensors, heads: int | None) -> dict[str, Any]:

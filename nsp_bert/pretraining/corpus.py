@@ -13,6 +13,8 @@ import multiprocessing
 import os
 import re
 import unicodedata
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -130,18 +132,30 @@ def load_source(
         digest.update(_read_bytes(part))
     digest.update(bytes([line_documents]))
     cache = cache_dir / f"{path.name}.{digest.hexdigest()[:16]}.npz"
-    if not cache.exists():
+    source = _cached(path, cache)
+    if source is None:
         chunks = _chunks(read_documents(path, line_documents))
         arrays = _index(path.name, chunks, partial(_index_documents, make_tokenizer, vocab_path), processes)
         if not len(arrays["token_ids"]):
             raise UserError(f"{path}: holds no text")
         with replacing(cache) as unfinished, unfinished.open("wb") as stream:
             np.savez(stream, allow_pickle=False, **arrays)
-    with np.load(cache, allow_pickle=False) as stored:
-        source = Source(name=path.name.split(".")[0], **{key: stored[key] for key in stored.files})
+        source = Source(path.name.split(".")[0], **arrays)
     if not len(source.boundaries()):
         raise UserError(f"{path}: no document with two clauses; a pair of segments needs them")
     return source
+
+
+def _cached(path: Path, cache: Path) -> Source | None:
+    """Return what the cache holds of a text; None where it is not there or damaged."""
+    try:
+        with np.load(cache, allow_pickle=False) as stored:
+            return Source(path.name.split(".")[0], **{key: stored[key] for key in stored.files})
+    except FileNotFoundError:
+        return None
+    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error):
+        print(f"{cache}: damaged; {path.name} is indexed again")
+        return None
 
 
 def _read_bytes(path: Path) -> bytes:

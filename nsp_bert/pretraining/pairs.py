@@ -6,11 +6,13 @@ import queue
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from nsp_bert.checkpoints.checkpoint import SPECIALS_PER_PAIR
 from nsp_bert.pretraining.corpus import Source
+from nsp_bert.pretraining.masks import choose_masked
 
 IS_NEXT, NOT_NEXT = 0, 1
 SHORTEST_SEGMENT = 2
@@ -18,6 +20,10 @@ REDRAWS = 3
 CLAUSE_END_SHARE = 0.5  # a text may end with its sentence or be cut off: both stand in the training data
 FIRST_KEYWORD_SHARE = 0.7  # of the keywords stand first, where a prefix prompt stands
 BARE_END_SHARE = 0.5  # prompts end without punctuation
+FRAMED_SHARE = 0.6  # of the keywords stand in a frame, where there are frames
+RARE_WORD = 1e-4  # a keyword more frequent than this share of all words is drawn less often
+WORD_SLOTS = 1 << 20
+KEYWORD_DRAWS = 4
 
 
 @dataclass(frozen=True)
@@ -44,16 +50,17 @@ class Split:
 
 @dataclass(frozen=True)
 class Segments:
-    """Segment spans of n pairs: source index, document and token offsets, all int64 (n,)."""
+    """Segment spans of n pairs: source index, document and token offsets, number of the frame, all int64 (n,)."""
 
     source: np.ndarray
     document: np.ndarray
     start: np.ndarray
     end: np.ndarray
+    frame: np.ndarray
 
     def columns(self) -> tuple[np.ndarray, ...]:
-        """Return the four arrays in the order of the fields."""
-        return self.source, self.document, self.start, self.end
+        """Return the five arrays in the order of the fields."""
+        return self.source, self.document, self.start, self.end, self.frame
 
 
 def split_documents(source: Source, held_out_share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -67,23 +74,62 @@ def split_documents(source: Source, held_out_share: float, seed: int) -> tuple[n
     return boundaries[~held_out], boundaries[held_out]
 
 
+Frame = tuple[list[int], list[int]]
+NO_FRAME: Frame = ([], [])
+
+
 @dataclass(frozen=True)
 class PairRules:
-    """How pairs are drawn: the share of false pairs within one source, of pairs with a segment cut down to a word."""
+    """How pairs are drawn: the share of false pairs within one source, of pairs with a segment cut down to a word.
+
+    `frames` are phrases that a word may be put into, as token ids before and after it; the first one is empty.
+    """
 
     same_source_share: float
     keyword_share: float = 0.0
+    frames: tuple[Frame, ...] = (NO_FRAME,)
+
+
+@dataclass(frozen=True)
+class WordFrequencies:
+    """How often a word begins with two given tokens, as a share of all words; a table of hashed pairs of tokens."""
+
+    shares: np.ndarray
+
+    @classmethod
+    def of(cls, splits: list[Split]) -> WordFrequencies:
+        """Count the words of at least two tokens in all texts."""
+        counts = np.ones(WORD_SLOTS)
+        for split in splits:
+            starts, ids = split.source.word_starts, split.source.token_ids
+            long = np.flatnonzero(starts[:-1] & ~starts[1:])
+            counts += np.bincount(_slot(ids[long], ids[long + 1]), minlength=WORD_SLOTS)
+        return cls(counts / counts.sum())
+
+    def kept_share(self, first: int, second: int) -> float:
+        """Return the share of draws in which a word is kept, as word2vec subsamples (Mikolov et al. 2013, 2.3)."""
+        return float(np.sqrt(RARE_WORD / self.shares[_slot(np.int64(first), np.int64(second))]))
+
+
+def _slot(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return (np.asarray(first, np.int64) * 1_000_003 + np.asarray(second, np.int64)) % WORD_SLOTS
 
 
 def sample_pairs(
-    splits: list[Split], rng: np.random.Generator, count: int, length: int, rules: PairRules
+    splits: list[Split],
+    rng: np.random.Generator,
+    count: int,
+    length: int,
+    rules: PairRules,
+    frequencies: WordFrequencies | None = None,
 ) -> tuple[Segments, Segments, np.ndarray]:
     """Return (first segments, second segments, labels int32: 0 = next, 1 = not next) of `count` pairs.
 
     A pair fills at most `length` tokens with its three special tokens. In half of the pairs the second segment comes
     from another document, cut by the same rule to the same room, and with `same_source_share` from the same source:
     neither segment betrays the label by itself, only their relation does. In `keyword_share` of the pairs one segment
-    is a single word of what it was: so short are the label words that the scripts score.
+    is a single word of what it was, which may be put into a phrase: so short are the label words that the scripts
+    score. Frequent words are drawn less often; `frequencies` are those of all texts.
     """
     shares = np.array([split.share for split in splits]) / sum(split.share for split in splits)
     sources = rng.choice(len(splits), count, p=shares)
@@ -93,9 +139,12 @@ def sample_pairs(
     strange = (rng.random(count) < 0.5) & ~_same_document(first, strangers)
     second = _where(strange, strangers, second)
     if rules.keyword_share:
+        frequencies = frequencies or WordFrequencies.of(splits)
         fate, edge = rng.random(count), FIRST_KEYWORD_SHARE * rules.keyword_share
-        first = _where(fate < edge, _keyword(splits, first, rng), first)
-        second = _where((fate >= edge) & (fate < rules.keyword_share), _keyword(splits, second, rng), second)
+        first = _keywords(splits, first, fate < edge, rng, rules.frames, frequencies)
+        second = _keywords(
+            splits, second, (fate >= edge) & (fate < rules.keyword_share), rng, rules.frames, frequencies
+        )
     return first, second, np.where(strange, NOT_NEXT, IS_NEXT).astype(np.int32)
 
 
@@ -104,21 +153,49 @@ def _where(rows: np.ndarray, chosen: Segments, other: Segments) -> Segments:
     return Segments(*(np.where(rows, one, another) for one, another in pairs))
 
 
-def _keyword(splits: list[Split], segments: Segments, rng: np.random.Generator) -> Segments:
-    """Return one word of each segment, or the segment itself where the word drawn is shorter than two tokens."""
-    places = segments.start + (rng.random(len(segments.start)) * (segments.end - segments.start)).astype(np.int64)
-    starts, ends = segments.start.copy(), segments.end.copy()
-    for row, place in enumerate(places):
-        word_starts = splits[segments.source[row]].source.word_starts
-        low = high = int(place)
-        while low > segments.start[row] and not word_starts[low]:
+def _keywords(
+    splits: list[Split],
+    segments: Segments,
+    chosen: np.ndarray,
+    rng: np.random.Generator,
+    frames: tuple[Frame, ...],
+    frequencies: WordFrequencies,
+) -> Segments:
+    """Cut the chosen segments down to one word, in a frame where it fits into the room of what was cut away.
+
+    A segment stays as it is where no word of at least two tokens is drawn.
+    """
+    starts, ends, framed = segments.start.copy(), segments.end.copy(), segments.frame.copy()
+    for row in np.flatnonzero(chosen):
+        source = splits[segments.source[row]].source
+        start, end = _draw_word(source, int(segments.start[row]), int(segments.end[row]), rng, frequencies)
+        if end - start < SHORTEST_SEGMENT:
+            continue
+        starts[row], ends[row] = start, end
+        frame = int(rng.integers(0, len(frames))) if rng.random() < FRAMED_SHARE else 0
+        before, after = frames[frame]
+        if len(before) + len(after) + end - start <= segments.end[row] - segments.start[row]:
+            framed[row] = frame
+    return Segments(segments.source, segments.document, starts, ends, framed)
+
+
+def _draw_word(
+    source: Source, start: int, end: int, rng: np.random.Generator, frequencies: WordFrequencies
+) -> tuple[int, int]:
+    """Return the offsets of a word in the segment, rather a rare one; it may be shorter than two tokens."""
+    low = high = start
+    for _ in range(KEYWORD_DRAWS):
+        low = int(rng.integers(start, end))
+        high = low + 1
+        while low > start and not source.word_starts[low]:
             low -= 1
-        high += 1
-        while high < segments.end[row] and not word_starts[high]:
+        while high < end and not source.word_starts[high]:
             high += 1
         if high - low >= SHORTEST_SEGMENT:
-            starts[row], ends[row] = low, high
-    return Segments(segments.source, segments.document, starts, ends)
+            first, second = source.token_ids[low : low + 2].tolist()
+            if rng.random() < frequencies.kept_share(first, second):
+                break
+    return low, high
 
 
 def _strangers(
@@ -180,7 +257,8 @@ def _cut(
         clause_last = source.clause_starts[np.searchsorted(source.clause_starts, last, side="right") - 1]
         start[rows] = np.where(whole[0, rows] & (clause_first < middle[rows]), clause_first, first)
         end[rows] = np.where(whole[1, rows] & (clause_last > middle[rows]), clause_last, last)
-    return Segments(sources, document, start, middle), Segments(sources, document, middle, end)
+    bare = np.zeros(count, np.int64)
+    return Segments(sources, document, start, middle, bare), Segments(sources, document, middle, end, bare)
 
 
 @dataclass(frozen=True)
@@ -213,13 +291,18 @@ class PairSampler:
     masked_share: float = 0.15
     seed: int = 0
 
+    @cached_property
+    def frequencies(self) -> WordFrequencies:
+        """How frequent the words of the texts are."""
+        return WordFrequencies.of(self.splits)
+
     def batch(self, step: int) -> Batch:
         """Return batch `step`; its length is drawn from `lengths` (tokens -> share of the batches)."""
         rng = np.random.default_rng([self.seed, step])
         shares = np.array(list(self.lengths.values()))
         length = int(rng.choice(list(self.lengths), p=shares / shares.sum()))
         count = max(self.batch_tokens // length, 2)
-        first, second, labels = sample_pairs(self.splits, rng, count, length, self.rules)
+        first, second, labels = sample_pairs(self.splits, rng, count, length, self.rules, self.frequencies)
         bare = rng.random((2, count)) < BARE_END_SHARE
         token_ids = np.full((count, length), self.special.pad, np.int32)
         segment_ids = np.zeros((count, length), np.int32)
@@ -233,13 +316,18 @@ class PairSampler:
                 size = len(ids)
                 if bare[side, row] and size > SHORTEST_SEGMENT and ids[-1] in self.special.punctuation:
                     size -= 1
+                before, after = self.rules.frames[segment.frame[row]]
+                token_ids[row, place : place + len(before)] = before
+                segment_ids[row, place : place + len(before)] = side
+                place += len(before)
                 token_ids[row, place : place + size] = ids[:size]
                 word_starts[row, place : place + size] = source.word_starts[segment.start[row] :][:size]
                 word_starts[row, place] = True
                 maskable[row, place : place + size] = True
-                segment_ids[row, place : place + size + 1] = side
-                token_ids[row, place + size] = self.special.sep
-                place += size + 1
+                rest = [*after, self.special.sep]
+                token_ids[row, place + size : place + size + len(rest)] = rest
+                segment_ids[row, place : place + size + len(rest)] = side
+                place += size + len(rest)
         token_ids[:, 0] = self.special.cls
         with_nsp = np.array([split.with_nsp for split in self.splits])
         weights = (with_nsp[first.source] & with_nsp[second.source]).astype(np.float32)
@@ -294,27 +382,3 @@ def prefetch(sampler: PairSampler, start: int, end: int, depth: int = 4) -> Iter
         if isinstance(batch, BaseException):
             raise batch
         yield batch
-
-
-def choose_masked(maskable: np.ndarray, word_starts: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Return bool (B, T): whole words in random order, `share` of a row's tokens on average, one word at least.
-
-    `maskable` and `word_starts` are bool (B, T); a word runs from its start to the next start.
-    """
-    rows, length = maskable.shape
-    word = np.cumsum(word_starts, axis=1) - 1
-    priority = np.take_along_axis(rng.random((rows, length)), word, axis=1)
-    priority[~maskable] = 2.0
-    order = np.argsort(priority, axis=1, kind="stable")
-    ranked = np.take_along_axis(priority, order, axis=1)
-    last_of_word = np.ones((rows, length), bool)
-    last_of_word[:, :-1] = ranked[:, 1:] != ranked[:, :-1]
-    places = np.arange(length)
-    ends = np.minimum.accumulate(np.where(last_of_word, places, length)[:, ::-1], axis=1)[:, ::-1]
-    starts = np.maximum.accumulate(np.where(np.roll(last_of_word, 1, axis=1), places, 0), axis=1)
-    budget = np.floor(maskable.sum(axis=1, keepdims=True) * share + rng.random((rows, 1)))
-    fits = starts + ends + 1 < 2 * np.maximum(budget, 1)  # the word's middle lies within the budget
-    fits |= starts == 0
-    chosen = np.zeros((rows, length), bool)
-    np.put_along_axis(chosen, order, fits & (ranked < 2.0), axis=1)
-    return chosen

@@ -13,12 +13,13 @@ import numpy as np
 from nsp_bert.checkpoints.checkpoint import Checkpoint, read_shapes
 from nsp_bert.checkpoints.tensors import write_tensors
 from nsp_bert.environment import import_tensorflow
-from nsp_bert.errors import UserError
-from nsp_bert.files import replacing_folder
+from nsp_bert.errors import UserError, first_line
+from nsp_bert.files import parse_json, replacing_folder
 from nsp_bert.pretraining.pairs import Batch
 
 METRICS = ("mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy")
 NO_DECAY = ("Norm", "bias", "Bias")
+START_ANEW = "remove the folder to start anew, or take another --output"
 
 
 @dataclass(frozen=True)
@@ -174,21 +175,18 @@ class Trainer:
         logits = layers["Embedding-Token"](hidden, mode="dense")
         return self._tf.cast(layers["MLM-Bias"](logits), self._tf.float32)
 
-    def save_state(self, folder: Path, settings: dict[str, Any]) -> None:
-        """Write weights, optimiser and step into `folder`, replacing what is there in one rename."""
+    def save_state(self, folder: Path, settings: dict[str, str]) -> None:
+        """Write weights, optimiser and step into `folder`, replacing what is there in one step."""
         with replacing_folder(folder) as unfinished:
             self._state.write(str(unfinished / "state"))
             (unfinished / "settings.json").write_text(json.dumps(settings, indent=1, sort_keys=True), encoding="utf-8")
 
-    def restore_state(self, folder: Path, settings: dict[str, Any]) -> None:
-        """Continue from `folder`. Raises UserError when the run that wrote it had other settings."""
-        before = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-        now = json.loads(json.dumps(settings))
-        differing = sorted(key for key in now.keys() & before.keys() if before[key] != now[key])
-        if differing:
-            changes = ", ".join(f"{key}: {before[key]!r} -> {now[key]!r}" for key in differing)
-            raise UserError(f"{folder}: the run to resume had other settings ({changes}); take another --output")
-        self._state.read(str(folder / "state")).assert_consumed()
+    def restore_state(self, folder: Path) -> None:
+        """Continue from `folder`. Raises UserError when it is damaged."""
+        try:
+            self._state.read(str(folder / "state")).assert_consumed()
+        except (AssertionError, LookupError, ValueError, self._tf.errors.OpError) as error:
+            raise UserError(f"{folder}: damaged ({first_line(error)}); {START_ANEW}") from error
 
     def load_weights(self, checkpoint: Checkpoint) -> None:
         """Take the weights of a checkpoint; a layer that it does not hold keeps its random ones."""
@@ -203,6 +201,21 @@ class Trainer:
             write_checkpoint(self._bert, unfinished / "bert_model.ckpt")
             (unfinished / "bert_config.json").write_text(json.dumps(self.config, indent=2) + "\n", encoding="utf-8")
             shutil.copyfile(vocab_path, unfinished / "vocab.txt")
+
+
+def check_settings(folder: Path, settings: dict[str, str]) -> None:
+    """Raise UserError when the state in a folder was written by a run with other settings, or is damaged."""
+    path = folder / "settings.json"
+    try:
+        before = parse_json(path.read_text(encoding="utf-8"), str(path), START_ANEW)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); {START_ANEW}") from error
+    if not isinstance(before, dict):
+        raise UserError(f"{path}: not the settings of a run; {START_ANEW}")
+    differing = sorted(key for key in settings.keys() | before.keys() if before.get(key) != settings.get(key))
+    if differing:
+        changes = ", ".join(f"{key}: {before.get(key)!r} -> {settings.get(key)!r}" for key in differing)
+        raise UserError(f"{folder}: the run to resume had other settings ({changes}); take another --output")
 
 
 def sinusoids(positions: int, width: int) -> np.ndarray:

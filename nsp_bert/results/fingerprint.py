@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 from nsp_bert.cards import CARDS, CardBase
@@ -15,7 +16,7 @@ from nsp_bert.results.summary import Fingerprint
 
 
 def take_fingerprint(
-    script: Path, card: CardBase, split: str, folder: Path, checkpoint: Checkpoint, settings: Mapping[str, str]
+    script: Path, card: CardBase, split: str, folder: Path, checkpoint: Checkpoint, settings: dict[str, str]
 ) -> Fingerprint:
     """Return the checksums of the files that a run of `script` reads, of its code with the card, and the settings.
 
@@ -24,13 +25,19 @@ def take_fingerprint(
     """
     splits = dict.fromkeys((split, card.dev_split))
     paths = [*(card.path.format(split=one) for one in splits), *card.other_files]
-    weights = sorted(checkpoint.folder.glob(f"{checkpoint.prefix.name}.*"))
+    casing, tokenizer = str(checkpoint.do_lower_case), f"bert4keras {metadata.version('bert4keras')}"
     return Fingerprint(
         data={path: _digest(folder / path) for path in paths if (folder / path).is_file()},
-        checkpoint=_digest(checkpoint.folder / "bert_config.json", checkpoint.vocab_path, *weights),
+        checkpoint=checkpoint_digest(checkpoint),
         code=_digest(*sorted(import_closure(script)), CARDS / f"{card.name}.yaml"),
-        settings=dict(sorted(settings.items())),
+        settings=dict(sorted((settings | {"do_lower_case": casing, "tokenizer": tokenizer}).items())),
     )
+
+
+def checkpoint_digest(checkpoint: Checkpoint) -> str:
+    """Return one SHA-256 over the configuration, the vocabulary and the weights."""
+    weights = sorted(checkpoint.folder.glob(f"{checkpoint.prefix.name}.*"))
+    return _digest(checkpoint.folder / "bert_config.json", checkpoint.vocab_path, *weights)
 
 
 def import_closure(script: Path, root: Path = ROOT) -> set[Path]:

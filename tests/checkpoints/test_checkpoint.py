@@ -53,7 +53,7 @@ def edit_config(folder: Path, **changes: object) -> None:
         (lambda folder: shutil.rmtree(folder), "no such checkpoint folder; known names: nsp_bert_mini"),
         (lambda folder: (folder / "bert_config.json").unlink(), "bert_config.json: cannot be read"),
         (lambda folder: (folder / "bert_config.json").write_text("{"), "bert_config.json: broken JSON"),
-        (lambda folder: edit_config(folder, hidden_act=None), "bert_config.json: no hidden_act"),
+        (lambda folder: edit_config(folder, hidden_act=None), "bert_config.json: hidden_act: Field required"),
         (lambda folder: edit_config(folder, hidden_size=64), "hidden_size 64, the weights 32"),
         (lambda folder: edit_config(folder, num_hidden_layers=3), "num_hidden_layers 3, the weights 2"),
         (

@@ -16,14 +16,16 @@ from nsp_bert.pretraining.corpus import (
     read_documents,
     read_lines,
 )
+from nsp_bert.pretraining.masks import choose_masked
 from nsp_bert.pretraining.pairs import (
     IS_NEXT,
+    NO_FRAME,
     NOT_NEXT,
     PairRules,
     PairSampler,
     SpecialIds,
     Split,
-    choose_masked,
+    WordFrequencies,
     sample_pairs,
     split_documents,
 )
@@ -225,3 +227,39 @@ def test_indexing_is_cached_until_the_text_changes(tmp_path: Path) -> None:
     text.write_text("\n", encoding="utf-8")
     with pytest.raises(UserError, match="holds no text"):
         load_source(text, vocab, cache, load_tokenizer, processes=1)
+
+
+def test_frames_hold_words_and_betray_nothing(splits: list[Split]) -> None:
+    """A framed word has the phrase around it, in its own segment; the frame fits into what was cut away."""
+    frame = ([60001 - 2, 60001 - 3], [60001 - 4])
+    rules = PairRules(0.8, 1.0, (NO_FRAME, frame))
+    first, second, labels = sample_pairs(splits, np.random.default_rng(7), 4000, 64, rules)
+    framed = (first.frame == 1) | (second.frame == 1)
+    assert 0.1 < framed.mean() < 0.5
+    assert abs(labels[framed].mean() - labels[~framed].mean()) < 0.06
+    sampler = PairSampler(splits, SPECIAL, 8192, {64: 1.0}, rules, masked_share=0.0, seed=1)
+    batch = sampler.batch(0)
+    seen = 0
+    for token_ids, segment_ids in zip(batch.token_ids, batch.segment_ids, strict=True):
+        for start in np.flatnonzero(token_ids == frame[0][0]):
+            end = start + int(np.flatnonzero(token_ids[start:] == frame[1][0])[0])
+            assert token_ids[start + 1] == frame[0][1]
+            assert token_ids[end + 1] == SPECIAL.sep
+            assert token_ids[start - 1] in (SPECIAL.cls, SPECIAL.sep)
+            assert len(set(segment_ids[start : end + 2])) == 1
+            seen += 1
+    assert seen > 10
+
+
+def test_frequent_words_are_drawn_less_often() -> None:
+    """Word 1 2 is nine of ten words of the text, word 3 4 the tenth; by word2vec's rule both are drawn alike."""
+    token_ids = np.array(([1, 2] * 9 + [3, 4]) * 400, np.uint16)
+    starts = np.arange(0, len(token_ids) + 1, 20)
+    documents = (np.arange(len(starts) - 1) // 4).astype(np.int32)
+    source = Source("text", token_ids, np.arange(len(token_ids)) % 2 == 0, starts, documents, starts[::4])
+    split = Split(source, source.boundaries(), 1.0)
+    frequencies = WordFrequencies.of([split])
+    assert frequencies.kept_share(1, 2) == pytest.approx(frequencies.kept_share(3, 4) / 3, rel=0.01)
+    first, _, _ = sample_pairs([split], np.random.default_rng(0), 4000, 40, PairRules(0.0, 1.0))
+    words = token_ids[first.start[first.end - first.start == 2]]
+    assert (words == 3).mean() > 0.11

@@ -29,6 +29,7 @@ Published = Callable[..., float | None]
 def published(checkpoint_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Published:
     """Run a script on files that are not the sample, and return the published accuracy in percent or None."""
     monkeypatch.setattr("nsp_bert.session.Scorer", RandomScorer)
+    monkeypatch.setattr("nsp_bert.checkpoints.checkpoint.unlike_card", lambda *_: "")  # a random checkpoint poses
     data = shutil.copytree(SAMPLE, tmp_path / "data")
 
     def run(
@@ -167,3 +168,16 @@ def test_runs_of_a_benchmark(change: dict[str, Any], expected: bool) -> None:
     summary = SimpleNamespace(complete=complete, settings=settings, limit=settings["limit"])
     options = SimpleNamespace(limit=None, precision="float32", backend="tensorflow")
     assert comparable(summary, options) is expected  # type: ignore[arg-type]
+
+
+def test_a_folder_s_name_makes_no_published_model(
+    random_scores: type[RandomScorer], checkpoint_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(checkpoint_dir, tmp_path / "uer-mixed-bert-base")
+    data = shutil.copytree(SAMPLE, tmp_path / "data")
+    arguments = ["--model", str(folder), "--dataset", "eprstmt", "--data-dir", str(data), "--output", str(tmp_path)]
+    assert classification.main(arguments) == 0
+    assert json.loads((tmp_path / "eprstmt.test_public.json").read_text(encoding="utf-8"))["published"] is None
+    out = capfd.readouterr().out
+    assert "uer-mixed-bert-base: 2 layers x 32 with 4 heads, not the 12 x 768 with 12 of" in " ".join(out.split())
+    assert "no published number for this model" in out

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from conftest import ROOT, SAMPLE
 
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.environment import import_tensorflow
+from nsp_bert.pretraining.texts import prepare_vocabulary
 from nsp_bert.pretraining.trainer import Schedule
 from nsp_bert.scoring.scorer import EncodedPair, Scorer
 from nsp_bert_pretraining import main
@@ -180,3 +182,107 @@ def test_hugging_face_scores_the_checkpoint_alike(uninterrupted: Path) -> None:
         segments = torch.tensor([[0] * 22 + [1] * 11])
         logits = model(torch.tensor([token_ids]), token_type_ids=segments).logits[0]
     assert float(logits[0] - logits[1]) == pytest.approx(float(ours), abs=1e-4)
+
+
+def copy_of_a_run(uninterrupted: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(uninterrupted, tmp_path / "run")
+
+
+def test_the_model_has_the_folder_s_name(uninterrupted: Path, text: Path, tmp_path: Path) -> None:
+    assert open_checkpoint(str(uninterrupted)).name == "whole"
+    assert open_checkpoint(str(uninterrupted)).folder == uninterrupted / "checkpoint"
+    assert main(arguments(text, tmp_path / "out", "--max-steps", "1", "--name", "mine")) == 0
+    assert open_checkpoint(str(tmp_path / "out" / "checkpoint")).name == "mine"
+
+
+def test_changed_text_does_not_resume(
+    uninterrupted: Path, text: Path, tmp_path: Path, expect_error: Callable[..., str]
+) -> None:
+    run = copy_of_a_run(uninterrupted, tmp_path)
+    changed = tmp_path / "text.txt"
+    changed.write_text(text.read_text(encoding="utf-8") + "\n新的一句，新的一天。\n", encoding="utf-8")
+    line = expect_error(main, *arguments(changed, run, "--max-steps", "44"))
+    assert "the run to resume had other settings (text.txt: " in line
+
+
+def test_a_vocabulary_of_other_texts_is_learned_anew(text: Path, tmp_path: Path) -> None:
+    own = tmp_path / "text.txt"
+    own.write_text(text.read_text(encoding="utf-8"), encoding="utf-8")
+    prepare_vocabulary([own], tmp_path, 900, 1)
+    first = (tmp_path / "vocab.txt").read_text(encoding="utf-8")
+    own.write_text("㐀㐁㐂，" * 3, encoding="utf-8")
+    second = prepare_vocabulary([own], tmp_path, 900, 1).read_text(encoding="utf-8")
+    assert "㐀" in second
+    assert "㐀" not in first
+
+
+@pytest.mark.parametrize("name", ["settings.json", "state.index", "state.data-00000-of-00001"])
+@pytest.mark.parametrize("damage", [b"", b"{\x00", None])
+def test_a_damaged_state_is_named(
+    uninterrupted: Path, text: Path, tmp_path: Path, expect_error: Callable[..., str], name: str, damage: bytes | None
+) -> None:
+    run = copy_of_a_run(uninterrupted, tmp_path)
+    path = run / "state" / name
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_bytes(damage)
+    line = expect_error(main, *arguments(text, run, "--max-steps", "44"))
+    assert "remove the folder to start anew" in line
+
+
+def test_a_kill_between_two_renames_loses_no_step(uninterrupted: Path, text: Path, tmp_path: Path, capfd) -> None:
+    run = copy_of_a_run(uninterrupted, tmp_path)
+    (run / "state").rename(run / "state.old")
+    assert main(arguments(text, run, "--max-steps", "44", "--save-every", "4", "--evaluate-every", "10")) == 0
+    assert "step 40 of 44" in capfd.readouterr().out
+
+
+def test_a_damaged_cache_is_made_again(uninterrupted: Path, text: Path, tmp_path: Path, capfd) -> None:
+    run = copy_of_a_run(uninterrupted, tmp_path)
+    shutil.rmtree(run / "state")
+    cache = next((run / "cache").glob("*.npz"))
+    cache.write_bytes(cache.read_bytes()[:500])
+    assert main(arguments(text, run, "--max-steps", "1")) == 0
+    assert f"{cache.name}: damaged; text.txt is indexed again" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--dropout", "2"),
+        ("--dropout", "nan"),
+        ("--seed", "-1"),
+        ("--seed", "1e3"),
+        ("--held-out", "1"),
+        ("--learning-rate", "nan"),
+        ("--learning-rate", "-1"),
+        ("--same-source", "1.1"),
+        ("--keyword-share", "inf"),
+        ("--warmup-steps", "-4"),
+        ("--vocab-size", "0"),
+        ("--max-steps", "9" * 30),
+    ],
+)
+def test_options_out_of_range_are_refused(
+    text: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments(text, tmp_path, f"{option}={value}"))
+    assert stopped.value.code == 2
+    assert f"argument {option}: " in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("share", ["0", "-1", ".nan", ".inf", "yes"])
+def test_shares_of_nothing_are_refused(
+    text: Path, tmp_path: Path, expect_error: Callable[..., str], share: str
+) -> None:
+    (tmp_path / "mix.yaml").write_text(f"text.txt: {{share: {share}}}\n", encoding="utf-8")
+    line = expect_error(main, *arguments(text, tmp_path / "out", "--mix", str(tmp_path / "mix.yaml")))
+    assert "mix.yaml: share" in line
+
+
+def test_a_frame_needs_a_place_for_the_word(text: Path, tmp_path: Path, expect_error: Callable[..., str]) -> None:
+    (tmp_path / "frames.txt").write_text("关于{}\n没有\n", encoding="utf-8")
+    line = expect_error(main, *arguments(text, tmp_path / "out", "--keyword-frames", str(tmp_path / "frames.txt")))
+    assert "frames.txt:2: '没有' needs one {} where the word goes" in line
