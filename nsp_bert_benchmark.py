@@ -3,7 +3,7 @@
   python nsp_bert_benchmark.py --output results
   python nsp_bert_benchmark.py --models google-bert-zh --prompts templates --output results
 
-Every dataset is run by its own script with --resume: a result that stands in the output folder, complete and made from
+Every dataset is run by its own script with --resume: a result that is in the output folder, complete and made from
 the same data, checkpoint, code and settings, is not computed again, so that an interrupted benchmark goes on where it
 stopped. In the end DIR/tables.md and one CSV file a table: Table 1 (score = mean of the nine), accuracy by model and
 template, samples-contrast in batches, --calibration, and the ablations.
@@ -14,9 +14,14 @@ classification.
 
 from __future__ import annotations
 
+import nsp_bert.start  # noqa: F401
+
 import argparse
 import json
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import nsp_bert_classification
@@ -24,16 +29,19 @@ import nsp_bert_cloze_style
 import nsp_bert_coreference_resolution
 import nsp_bert_sentence_pair
 from nsp_bert.cards import SAMPLES_CONTRAST, Card, load_card
+from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL
-from nsp_bert.cli import INTERRUPTED, add_scoring_options, positive, run_main
+from nsp_bert.cli import add_scoring_options, positive
 from nsp_bert.errors import UserError
-from nsp_bert.files import write_text
+from nsp_bert.files import locked_folder, write_text
 from nsp_bert.results.benchmark_tables import FEWCLUE, Table, all_tables
+from nsp_bert.results.fingerprint import checkpoint_digest
 from nsp_bert.results.runs import prepare_output, read_summaries
 from nsp_bert.results.summary import CALIBRATIONS, ENSEMBLE, NSP_BERT, Summary
 from nsp_bert.results.tables import comma_separated, markdown
 from nsp_bert.scoring.precision import AUTO
-from nsp_bert.session import Options, PromptOptions
+from nsp_bert.session import ZERO_SHOT, Options, PromptOptions
+from nsp_bert.terminal import INTERRUPTED, run_main
 
 SCRIPTS: dict[str, Callable[[Options], int]] = {
     "classification": nsp_bert_classification.run,
@@ -67,8 +75,18 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows of each file")
     add_scoring_options(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace results of other settings (--limit, say)")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="DIR/MODEL holds a model's results")
     return parser.parse_args(arguments)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model of the benchmark: as it was named, the checksum of its checkpoint, the folder of its results."""
+
+    name_or_dir: str
+    checksum: str
+    folder: Path
 
 
 def main(arguments: list[str] | None) -> int:
@@ -76,32 +94,41 @@ def main(arguments: list[str] | None) -> int:
     if ENSEMBLE in options.calibration and options.prompts != DEFAULT:
         raise UserError("--calibration ensemble scores every template as it is: leave it or --prompts out")
     prepare_output(options.output)
-    for model in options.models:
-        for name in options.dataset:
-            for split in options.splits:
-                card = load_card(name)
-                status = SCRIPTS[card.task](script_options(options, card, model, split))
-                if status == INTERRUPTED:
-                    return status
-    tables = all_tables(collect(options))
-    write_tables(tables, options.output)
+    with locked_folder(options.output):
+        models = open_models(options.models, options.output)
+        for model in models:
+            for name in options.dataset:
+                for split in options.splits:
+                    card = load_card(name)
+                    status = SCRIPTS[card.task](script_options(options, card, model, split))
+                    if status == INTERRUPTED:
+                        return status
+        tables = all_tables(collect(options, models))
+        write_tables(tables, options.output)
     print(f"{options.output / 'tables.md'}: {', '.join(table.title for table in tables)}")
     return 0
 
 
-def model_folder(options: argparse.Namespace, model: str) -> Path:
-    """Return the folder of a model's results."""
-    return options.output / Path(model).name
+def open_models(names: list[str], output: Path) -> list[Model]:
+    """Return the models, each with a folder of its own: its name, with a part of its checksum where two share it."""
+    checkpoints = {name: open_checkpoint(name, ZERO_SHOT.heads) for name in dict.fromkeys(names)}
+    shared = Counter(checkpoint.name for checkpoint in checkpoints.values())
+    models = []
+    for name, checkpoint in checkpoints.items():
+        checksum = checkpoint_digest(checkpoint)
+        mark = f".{checksum[:8]}" if shared[checkpoint.name] > 1 else ""
+        models.append(Model(name, checksum, output / (checkpoint.name + mark)))
+    return models
 
 
-def script_options(options: argparse.Namespace, card: Card, model: str, split: str) -> Options:
+def script_options(options: argparse.Namespace, card: Card, model: Model, split: str) -> Options:
     """Return the options of a dataset's script."""
     templates = options.prompts == TEMPLATES and card.task == "classification"
     prompt = PromptOptions(
         prompt_position=card.position if templates else None, ablate=templates or options.prompts == ALL
     )
     return Options(
-        model=model,
+        model=model.name_or_dir,
         dataset=(card.name,),
         data_dir=options.data_dir,
         split=split,
@@ -111,8 +138,9 @@ def script_options(options: argparse.Namespace, card: Card, model: str, split: s
         batch_tokens=options.batch_tokens,
         distributed=options.distributed,
         workers=options.workers,
-        output=model_folder(options, model) / folder_name(options.prompts),
+        output=model.folder / folder_name(options.prompts),
         resume=True,
+        overwrite=options.overwrite,
         calibration=tuple(name for name in options.calibration if name != ENSEMBLE or card.takes_templates),
         batch_curve=card.mapping == SAMPLES_CONTRAST,
         prompt=prompt,
@@ -120,26 +148,25 @@ def script_options(options: argparse.Namespace, card: Card, model: str, split: s
 
 
 def folder_name(prompts: str) -> str:
-    """Return where below a model's folder the runs of a choice of prompts stand."""
+    """Return where below a model's folder the runs of a choice of prompts are."""
     return "" if prompts == DEFAULT else prompts
 
 
-def collect(options: argparse.Namespace) -> list[Summary]:
-    """Return the summaries of the models' runs that stand in the output folder, the same run once.
+def collect(options: argparse.Namespace, models: list[Model]) -> list[Summary]:
+    """Return the summaries of the models' runs in the output folder, the same run once, none of another checkpoint.
 
     Of two that differ in their calibration alone, which is no setting of the headline, the one that has it.
     """
-    found: dict[str, Summary] = {}
-    for model in options.models:
-        root = model_folder(options, model)
-        for folder in sorted({path.parent for path in root.rglob("*.json")}):
-            for name in options.dataset:
-                for split in options.splits:
-                    for one in read_summaries(folder, name, split, NSP_BERT, None):
-                        if comparable(one, options):
-                            key = json.dumps([one.model, name, split, one.settings])
-                            found[key] = max(found.get(key, one), one, key=lambda run: len(run.calibration or ()))
-    return list(found.values())
+    runs: dict[str, Summary] = {}
+    for model in models:
+        for folder in sorted({path.parent for path in model.folder.rglob("*.json")}):
+            for name, split in product(options.dataset, options.splits):
+                for summary in read_summaries(folder, name, split, NSP_BERT, None):
+                    made_by = summary.fingerprint.checkpoint if summary.fingerprint else ""
+                    if made_by == model.checksum and comparable(summary, options):
+                        key = json.dumps([made_by, name, split, summary.settings])
+                        runs[key] = max(runs.get(key, summary), summary, key=lambda run: len(run.calibration or ()))
+    return list(runs.values())
 
 
 def comparable(summary: Summary, options: argparse.Namespace) -> bool:

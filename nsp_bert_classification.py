@@ -19,26 +19,28 @@ Your own texts and labels:
 
 from __future__ import annotations
 
+import nsp_bert.start  # noqa: F401
+
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from nsp_bert.cards import ClassificationCard, Position, parse_template
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
-from nsp_bert.cli import INTERRUPTED, make_parser, parse_options, run_main
+from nsp_bert.cli import make_parser, parse_options
 from nsp_bert.encoding import encode_label_pairs
 from nsp_bert.errors import UserError
 from nsp_bert.files import write_json_lines
 from nsp_bert.methods.contrast import contrast
 from nsp_bert.results.published import published_by_template
 from nsp_bert.results.runs import prepare_output, rounded
-from nsp_bert.rows import read_texts
+from nsp_bert.rows import checked_text, read_texts
 from nsp_bert.runner import Runner
 from nsp_bert.scoring.precision import choose_precision
 from nsp_bert.session import ZERO_SHOT, Options, Scorers
+from nsp_bert.terminal import INTERRUPTED, plain_console, run_main
 from nsp_bert.tokenization import EncodedPair
 from utils import ClassificationTask, load_examples, make_pair_encoder
 
@@ -86,14 +88,15 @@ class OwnTexts:
 
     def read_labels(self) -> list[str]:
         """Return the labels. Raises UserError unless there are two different ones."""
-        labels = [label.strip() for label in (self.labels or "").split(",") if label.strip()]
+        labels = [label.strip() for label in checked_text(self.labels or "", "--labels").split(",") if label.strip()]
         if len(labels) < 2 or len(set(labels)) < len(labels):
             raise UserError("--labels: two or more different labels are needed, e.g. --labels 体育,财经,教育")
         return labels
 
     def read_texts(self) -> list[str]:
         """Return the texts. Raises UserError without any."""
-        texts = (self.texts or []) + (read_texts(self.input) if self.input else [])
+        texts = [checked_text(text, "--text") for text in self.texts or []]
+        texts += read_texts(self.input) if self.input else []
         if not texts:
             raise UserError(
                 "no text to classify; give --text TEXT or --input FILE (one text a line, - for standard input)"
@@ -108,6 +111,8 @@ def classify_own_texts(own: OwnTexts, options: Options) -> int:
     template = parse_template(options.prompt.template or "{}")
     position: Position = options.prompt.prompt_position or "prefix"
     if options.output:
+        if options.output.is_dir():
+            raise UserError(f"--output {options.output}: a folder; name the file that the answers go to")
         prepare_output(options.output.parent)
     checkpoint = open_checkpoint(options.model, ZERO_SHOT.heads)
     encoder = make_pair_encoder(checkpoint, options.max_length or DEFAULT_MAX_LENGTH)
@@ -152,7 +157,7 @@ def print_answers(labels: list[str], scored: list[tuple[str, np.ndarray]]) -> No
         ranked = sorted(zip(scores, labels, strict=True), key=lambda pair: -pair[0])
         row = "  ".join(f"{label} {score:+.2f}" for score, label in ranked)
         table.add_row(text, labels[int(scores.argmax())], row)
-    Console().print(table)
+    plain_console().print(table)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,15 @@ Cost in pairs (rows x candidates): 14,014.
 
 from __future__ import annotations
 
+import nsp_bert.start  # noqa: F401
+
 from nsp_bert.cards import ClozeCard
-from nsp_bert.cli import make_parser, parse_options, run_main
+from nsp_bert.cli import make_parser, parse_options
 from nsp_bert.methods.contrast import contrast
 from nsp_bert.results.published import published_by_positions
 from nsp_bert.runner import Runner
 from nsp_bert.session import Options
+from nsp_bert.terminal import run_main
 from utils import ClozeTask, load_examples
 
 

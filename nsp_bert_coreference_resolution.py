@@ -14,13 +14,16 @@ Cost in pairs (dev and test rows): 1,135.
 
 from __future__ import annotations
 
+import nsp_bert.start  # noqa: F401
+
 from nsp_bert.cards import CoreferenceCard
-from nsp_bert.cli import make_parser, parse_options, run_main
+from nsp_bert.cli import make_parser, parse_options
 from nsp_bert.methods.contrast import contrast
 from nsp_bert.methods.ranking import add_ranking
 from nsp_bert.results.published import published_by_thresholds
 from nsp_bert.runner import Runner
 from nsp_bert.session import Options
+from nsp_bert.terminal import run_main
 from utils import CoreferenceTask, load_dev_and_test
 
 

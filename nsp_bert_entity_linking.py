@@ -19,13 +19,15 @@ Cost in pairs: mentions x entities of their name, and 155,160 for typing (6,465 
 
 from __future__ import annotations
 
+import nsp_bert.start  # noqa: F401
+
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
 from nsp_bert.answer_mapping import candidates_contrast
 from nsp_bert.cards import EntityLinkingCard
-from nsp_bert.cli import make_parser, parse_options, run_main
+from nsp_bert.cli import make_parser, parse_options
 from nsp_bert.contents import EntityMention, Question
 from nsp_bert.errors import UserError
 from nsp_bert.knowledge_base import Kinds, KnowledgeBase, read_knowledge_base, sort_mentions
@@ -35,6 +37,7 @@ from nsp_bert.results.runs import Answer, Run, accuracy_of
 from nsp_bert.rows import Example
 from nsp_bert.runner import Runner
 from nsp_bert.session import Options, Session
+from nsp_bert.terminal import run_main
 from utils import EntityTask, load_entity_mentions
 
 LINKING: Literal["linking"] = "linking"

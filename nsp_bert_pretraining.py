@@ -11,6 +11,8 @@ with the same command, from the last saved step and with the same result as an u
 
 from __future__ import annotations
 
+import nsp_bert.start  # noqa: F401
+
 import argparse
 import time
 from pathlib import Path
@@ -20,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from nsp_bert.checkpoints.checkpoint import TRAINED, Checkpoint, load_vocabulary, open_checkpoint
-from nsp_bert.cli import number, positive, run_main, whole
+from nsp_bert.cli import number, positive, whole
 from nsp_bert.errors import UserError
 from nsp_bert.files import digest, locked_folder, recover_folder
 from nsp_bert.pretraining.curve import Curve
@@ -29,6 +31,7 @@ from nsp_bert.pretraining.pairs import Batch, PairRules, PairSampler, SpecialIds
 from nsp_bert.pretraining.texts import load_frames, load_mix, load_splits, prepare_vocabulary, text_digests
 from nsp_bert.pretraining.trainer import METRICS, Optimization, Schedule, Trainer, check_settings
 from nsp_bert.results.runs import prepare_output
+from nsp_bert.terminal import run_main
 
 PUNCTUATION = "，。！？；：、…,.!?;:"
 EVALUATION_BATCHES = 16

@@ -18,13 +18,15 @@ once; another model on all nine adds 1.4 MB.
 
 from __future__ import annotations
 
+import nsp_bert.start  # noqa: F401
+
 import argparse
 from pathlib import Path
 
-from nsp_bert.cli import run_main
 from nsp_bert.files import write_text
 from nsp_bert.report.page import build_page, render
 from nsp_bert.report.reader import read_results
+from nsp_bert.terminal import run_main
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:

@@ -13,13 +13,16 @@ Cost in pairs (dev and test rows): OCNLI 2,680, BUSTM 1,932, CSL 2,998.
 
 from __future__ import annotations
 
+import nsp_bert.start  # noqa: F401
+
 from nsp_bert.cards import SentencePairCard
-from nsp_bert.cli import make_parser, parse_options, run_main
+from nsp_bert.cli import make_parser, parse_options
 from nsp_bert.methods.contrast import contrast
 from nsp_bert.methods.ranking import add_ranking
 from nsp_bert.results.published import published_by_thresholds
 from nsp_bert.runner import Runner
 from nsp_bert.session import Options
+from nsp_bert.terminal import run_main
 from utils import SentencePairTask, load_dev_and_test
 
 

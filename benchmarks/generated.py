@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import _root  # noqa: F401
+
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import _root  # noqa: F401
 import numpy as np
 import random_checkpoint
 

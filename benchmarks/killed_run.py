@@ -32,11 +32,12 @@ from speed_report import machine
 
 from nsp_bert.cards import ClassificationCard, cards_of, load_card
 from nsp_bert.checkpoints.checkpoint import DEFAULT_MODEL, open_checkpoint
-from nsp_bert.cli import positive, run_main
+from nsp_bert.cli import positive
 from nsp_bert.errors import UserError
 from nsp_bert.files import ROOT, write_text
 from nsp_bert.results.runs import FIGURES, prepare_output, versions
 from nsp_bert.scoring.backends import BACKENDS, PRECISIONS
+from nsp_bert.terminal import run_main
 
 LENGTH = 16  # characters of a text
 POLL = 0.2  # seconds

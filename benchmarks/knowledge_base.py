@@ -8,6 +8,8 @@ nsp_bert_entity_linking.py does, in a process of its own, and prints seconds and
 
 from __future__ import annotations
 
+import _root  # noqa: F401
+
 import argparse
 import json
 import resource
@@ -17,7 +19,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import _root  # noqa: F401
 import numpy as np
 
 from nsp_bert.cards import load_card

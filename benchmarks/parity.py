@@ -16,6 +16,8 @@ keep them. Exit status: 1 when fewer than 99.5 % of a dataset's predictions are 
 
 from __future__ import annotations
 
+from _root import ROOT
+
 import argparse
 import itertools
 import json
@@ -28,8 +30,6 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
-
-from _root import ROOT
 
 MISSING = [name for name in ("torch", "transformers", "numpy", "yaml", "rich") if find_spec(name) is None]
 

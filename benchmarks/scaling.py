@@ -33,13 +33,14 @@ from rich.table import Table
 from speed_report import machine, wide_console
 
 from nsp_bert.checkpoints.checkpoint import DEFAULT_MODEL, SPECIALS_PER_PAIR, Checkpoint, open_checkpoint
-from nsp_bert.cli import positive, run_main
+from nsp_bert.cli import positive
 from nsp_bert.encoding import encode_label_pairs
 from nsp_bert.errors import UserError
 from nsp_bert.files import write_text
 from nsp_bert.results.runs import prepare_output, versions
 from nsp_bert.scoring.backends import BACKENDS
 from nsp_bert.scoring.scorer import Scorer, make_windows
+from nsp_bert.terminal import run_main
 from nsp_bert.tokenization import EncodedPair, make_pair_encoder
 
 PAIRS = (1_000, 3_000, 10_000, 30_000, 100_000)

@@ -45,12 +45,13 @@ from tqdm import tqdm
 from nsp_bert.cards import ClassificationCard, cards_of, load_card
 from nsp_bert.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from nsp_bert.checkpoints.tensors import read_tensors
-from nsp_bert.cli import positive, run_main
+from nsp_bert.cli import positive
 from nsp_bert.encoding import encode_label_pairs
 from nsp_bert.errors import UserError
 from nsp_bert.files import ROOT, write_text
 from nsp_bert.results.runs import prepare_output, versions
 from nsp_bert.session import choose_data
+from nsp_bert.terminal import run_main
 from nsp_bert.tokenization import EncodedPair, make_pair_encoder
 from utils import load_examples
 

@@ -10,6 +10,8 @@ Engines import what they need when they load: Hugging Face's runs in an environm
 
 from __future__ import annotations
 
+import _root  # noqa: F401
+
 import json
 import os
 import resource
@@ -22,7 +24,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-import _root  # noqa: F401
 import numpy as np
 
 from nsp_bert.errors import first_line

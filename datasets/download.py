@@ -11,19 +11,20 @@ in datasets/fewclue_files.txt. What is there and right is not fetched again.
 
 from __future__ import annotations
 
+import _root  # noqa: F401
+import nsp_bert.start  # noqa: F401
+
 import argparse
 from pathlib import Path
 
-import _root  # noqa: F401
-from rich.console import Console
 from rich.table import Table
 
 from nsp_bert.cards import DATASETS, EntityLinkingCard, load_card
 from nsp_bert.checkpoints.download import fetch
-from nsp_bert.cli import run_main
 from nsp_bert.errors import UserError
 from nsp_bert.files import digest
 from nsp_bert.knowledge_base import read_knowledge_base
+from nsp_bert.terminal import plain_console, run_main
 from nsp_bert_entity_linking import sort_mentions
 from utils import load_entity_mentions, read_rows, split_path
 
@@ -129,7 +130,7 @@ def check_duel(folder: Path) -> None:
         table.add_column(header, justify="right" if header else "left")
     for name, count in counts.items():
         table.add_row(name, f"{count:,}", PAPER.get(name, ""))
-    Console().print(table)
+    plain_console().print(table)
     print(f"{folder}: loads")
 
 

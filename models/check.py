@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import _root  # noqa: F401
+import nsp_bert.start  # noqa: F401
+
 import argparse
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-import _root  # noqa: F401
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from nsp_bert.checkpoints.checkpoint import Checkpoint, open_checkpoint, read_shapes
 from nsp_bert.checkpoints.shapes import HEADS
-from nsp_bert.cli import run_main
 from nsp_bert.errors import UserError
 from nsp_bert.files import MODELS, digest
 from nsp_bert.results.metrics import Accuracy
 from nsp_bert.scoring.scorer import Scorer
+from nsp_bert.terminal import plain_console, run_main
 from nsp_bert.tokenization import make_pair_encoder
 
 HEALTH_TEXTS = MODELS / "health"
@@ -111,7 +113,7 @@ def main(arguments: list[str] | None) -> int:
     parser.add_argument("--language", help="of the health text: zh or en; default: the model card's, else zh")
     options = parser.parse_args(arguments)
     checkpoint = open_checkpoint(options.model, needs=("encoder",))
-    console = Console()
+    console = plain_console()
     describe(checkpoint, console)
     if missing := [head for head in ("pooler", "NSP") if head not in checkpoint.heads]:
         console.print(f"NSP head is missing ({', '.join(missing)}): the task scripts cannot use this checkpoint")

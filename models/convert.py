@@ -13,22 +13,23 @@ pip install safetensors torch
 
 from __future__ import annotations
 
+import _root  # noqa: F401
+import nsp_bert.start  # noqa: F401
+
 import argparse
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
-import _root  # noqa: F401
-
 from nsp_bert.checkpoints.checkpoint import load_vocabulary, open_checkpoint
 from nsp_bert.checkpoints.conversion import config_from_uer, is_uer, to_google, to_hugging_face
 from nsp_bert.checkpoints.shapes import BertConfig, load_config
 from nsp_bert.checkpoints.tensors import read_tensors, write_tensors
 from nsp_bert.checkpoints.torch_files import find_weights, read_state, write_safetensors
-from nsp_bert.cli import run_main
 from nsp_bert.errors import UserError
 from nsp_bert.files import parse_json, replacing_folder
+from nsp_bert.terminal import run_main
 
 KEPT_KEYS = tuple(key for key in BertConfig.model_fields if key not in ("do_lower_case", "name"))
 

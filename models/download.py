@@ -13,13 +13,14 @@ on where it stopped. Base-size models are 0.4 GB, large ones 1.3 GB.
 
 from __future__ import annotations
 
+import _root  # noqa: F401
+import nsp_bert.start  # noqa: F401
+
 import argparse
 import os
 from pathlib import Path
 from typing import Any
 
-import _root  # noqa: F401
-from rich.console import Console
 from rich.table import Table
 
 from nsp_bert.checkpoints.checkpoint import load_vocabulary, open_checkpoint
@@ -27,8 +28,9 @@ from nsp_bert.checkpoints.download import MissingFileError, fetch, unpack_zip
 from nsp_bert.checkpoints.model_cards import MODELS, Archive, HuggingFace, ModelCard, load_model_cards
 from nsp_bert.checkpoints.shapes import load_config
 from nsp_bert.checkpoints.torch_files import WEIGHT_FILES
-from nsp_bert.cli import positive, run_main
+from nsp_bert.cli import positive
 from nsp_bert.errors import UserError
+from nsp_bert.terminal import plain_console, run_main
 
 HUGGING_FACE = "https://huggingface.co"
 UNVERIFIED = "not verified: its makers publish no checksum"
@@ -165,7 +167,7 @@ def print_list(cards: dict[str, ModelCard], folder: Path) -> None:
         way = "is there" if (folder / name).is_dir() else "download" if card.sources else "by hand"
         heads = " ".join(head for head in card.heads if head != "encoder")
         table.add_row(name, f"{card.layers}x{card.hidden}", f"{card.parameters:g} M", heads, card.licence, way)
-    Console().print(table)
+    plain_console().print(table)
     print("python models/download.py NAME downloads, or tells how to get it by hand")
 
 

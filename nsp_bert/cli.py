@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from nsp_bert.scoring.backends import BACKENDS, PRECISIONS
 from nsp_bert.scoring.precision import AUTO
 from nsp_bert.session import Options, PromptOptions
 
-INTERRUPTED = 130
 LONGEST_NUMBER = 19  # digits: what a 64-bit integer holds
 PROMPT_KEYS = ("template", "prompt_position", "stages", "positions", "ablate")
 
@@ -181,16 +179,3 @@ def parse_options(parsed: argparse.Namespace) -> Options:
             "--submission predicts the whole of test.json once: leave out --limit, --ablate, --resume and --split"
         )
     return options.model_copy(update={"split": SUBMISSION_SPLIT})
-
-
-def run_main(main: Callable[[list[str] | None], int], arguments: list[str] | None = None) -> None:
-    """Run a script's `main` and exit: 2 and one line for an error that the user can fix, 130 for Ctrl-C."""
-    try:
-        status = main(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        status = 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        status = INTERRUPTED
-    raise SystemExit(status)

@@ -117,6 +117,15 @@ def _check_columns(place: str, row: dict[str, Any], names: list[str]) -> None:
         raise UserError(f"{place}: {found} columns instead of {len(names)} ({', '.join(names)})")
 
 
+def checked_text(text: str, place: str) -> str:
+    """Return a text from the command line. Raises UserError where its bytes were no text in the terminal's encoding."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{place} {text!r}: not a text in {sys.getfilesystemencoding()}; write it as UTF-8") from error
+    return text
+
+
 def read_texts(source: str) -> list[str]:
     """Return the non-blank lines of a UTF-8 file, or of standard input for `-`. Raises UserError with the line."""
     try:

@@ -10,16 +10,16 @@ from typing import Generic
 
 from nsp_bert.cards import CardT, Prompt, cards_of
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
-from nsp_bert.cli import INTERRUPTED
 from nsp_bert.errors import UserError
 from nsp_bert.files import locked_folder
 from nsp_bert.results.fingerprint import take_fingerprint
 from nsp_bert.results.runs import Run, prepare_output, read_summaries, write_run
-from nsp_bert.results.submission import write_submission, zip_submissions
+from nsp_bert.results.submission import check_leaderboard, write_submission, zip_submissions
 from nsp_bert.results.summary import Summary, file_stem
 from nsp_bert.results.tables import print_table
 from nsp_bert.scoring.score_files import ScoreFiles
 from nsp_bert.session import ZERO_SHOT, Method, Options, Scorers, Session, choose_data
+from nsp_bert.terminal import INTERRUPTED
 
 
 class Runner(Generic[CardT]):
@@ -101,6 +101,8 @@ class Runner(Generic[CardT]):
     def _session(self, card: CardT, prompt: Prompt) -> Session[CardT]:
         """Return the session of a dataset under a prompt, not yet with files."""
         options, data = self._options, choose_data(card, self._options.data_dir)
+        if options.submission:
+            check_leaderboard(card, data.sample)
         session = Session(card, prompt, data, self._method, self._checkpoint, self._scorers, options, options.precision)
         if not options.output:
             return session

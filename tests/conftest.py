@@ -11,9 +11,9 @@ import pytest
 import random_checkpoint
 from hypothesis import HealthCheck, settings
 
-from nsp_bert.cli import run_main
 from nsp_bert.scoring.score_files import ScoreFile
 from nsp_bert.scoring.scorer import Scores
+from nsp_bert.terminal import run_main
 
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.load_profile("steady")

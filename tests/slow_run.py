@@ -18,6 +18,7 @@ import os, sys, time
 from nsp_bert.scoring import backends
 from nsp_bert.scoring import scorer
 import nsp_bert_classification
+from nsp_bert.terminal import run_main
 scorer.WINDOW_PAIRS = 32
 whole, calls = backends.BACKENDS["tensorflow"], []
 def load(*arguments):
@@ -28,9 +29,11 @@ def load(*arguments):
         return backend(*inputs)
     return backends.Backend(log_odds, 1, 512)
 backends.BACKENDS["tensorflow"] = load
-status = nsp_bert_classification.main(sys.argv[1:])
-print("scored", sum(calls))
-sys.exit(status)
+def main(arguments):
+    status = nsp_bert_classification.main(arguments)
+    print("scored", sum(calls))
+    return status
+run_main(main, sys.argv[1:])
 """
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, SAMPLE
 
 READMES = [ROOT / "README.md", ROOT / "README_zh.md"]
 DOCUMENTS = [
@@ -57,7 +58,9 @@ def test_documented_commands_run(
         scored = ["--dataset", "eprstmt", "--limit", "3", "--model", str(checkpoint_dir), "--output", "results"]
         monkeypatch.chdir(tmp_path)
         assert importlib.import_module("nsp_bert_classification").main(scored) == 0
-    elif not {"--labels", "--submission"} & set(words):
+    elif "--submission" in words:
+        words += ["--data-dir", str(shutil.copytree(SAMPLE, tmp_path / "data"))]
+    elif "--labels" not in words:
         words += ["--limit", "3"]
     if "--init-checkpoint" not in words and words[0] not in ("nsp_bert_pretraining.py", "nsp_bert_report.py"):
         words += ["--models" if words[0] == "nsp_bert_benchmark.py" else "--model", str(checkpoint_dir)]

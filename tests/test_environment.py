@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-CODE = "from nsp_bert.cli import run_main\nfrom nsp_bert.environment import import_tensorflow\n"
+CODE = "from nsp_bert.terminal import run_main\nfrom nsp_bert.environment import import_tensorflow\n"
 RUN = "run_main(lambda arguments: import_tensorflow() and 0)\n"
 
 

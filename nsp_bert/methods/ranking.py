@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from nsp_bert.answer_mapping import rank, rank_in_batches
 from nsp_bert.results.metrics import Accuracy
 from nsp_bert.results.runs import Run
 from nsp_bert.results.summary import CurvePoint
+from nsp_bert.terminal import plain_console
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
@@ -70,4 +70,4 @@ def print_curve(title: str, curve: list[CurvePoint]) -> None:
     for point in curve:
         figures = (point.file_order, point.shuffled, point.shuffled_deviation)
         table.add_row(str(point.batch), *(f"{100 * figure:.2f}" for figure in figures))
-    Console().print(table)
+    plain_console().print(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from nsp_bert.report.examples import browser_data
 from nsp_bert.report.figures import COLOURS, Figure, run_figures, variants_figure
 from nsp_bert.report.reader import ResultRun
 from nsp_bert.results.summary import CHANCE, MACRO_F1, MAJORITY, Summary
-from nsp_bert.results.tables import notes, percent, varied_settings
+from nsp_bert.results.tables import by_dataset, notes, percent, varied_settings
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
@@ -140,18 +141,17 @@ def shown_settings(summary: Summary, varied: list[str]) -> str:
 
 def run_names(summaries: list[Summary], varied: list[str]) -> list[str]:
     """Return a name a run, no two alike: its dataset and what tells it from the dataset's other runs."""
+    differing = by_dataset(summaries, varied)
     names: list[str] = []
+    times: Counter[str] = Counter()
     for summary in summaries:
-        same = [sibling for sibling in summaries if sibling.dataset == summary.dataset]
-        parts = [summary.title]
-        parts += [summary.split] if len({sibling.split for sibling in same}) > 1 else []
-        parts += [summary.model] if len({sibling.model for sibling in same}) > 1 else []
-        own = [key for key in varied if len({str(sibling.settings.get(key)) for sibling in same}) > 1]
-        parts += [setting(summary, key) for key in own]
-        parts += ["sample"] if summary.sample and not all(sibling.sample for sibling in same) else []
+        own = differing[summary.dataset]
+        parts = [summary.title, *(str(getattr(summary, field)) for field in own.fields)]
+        parts += [setting(summary, key) for key in own.settings]
+        parts += ["sample"] if summary.sample and own.some_real else []
         name = " · ".join(filter(None, parts))
-        alike = sum(earlier == name or earlier.startswith(f"{name} · run ") for earlier in names)
-        names.append(f"{name} · run {alike + 1}" if alike else name)
+        times[name] += 1
+        names.append(f"{name} · run {times[name]}" if times[name] > 1 else name)
     return names
 
 

@@ -10,7 +10,7 @@ from matplotlib import pyplot
 
 from nsp_bert.files import replacing
 from nsp_bert.results.summary import CurvePoint, Summary
-from nsp_bert.results.tables import varied_settings
+from nsp_bert.results.tables import by_dataset, varied_settings
 
 DPI = 200
 ACCENT, INK, MUTED = "#0a5ea8", "#1c2126", "#8a939c"
@@ -108,16 +108,14 @@ def run_names(summaries: list[Summary]) -> list[str]:
     varied = [key for key in varied_settings(summaries) if key != "template"]
     if "template" in varied_settings(summaries):
         varied.insert(0, "template_number")
+    differing = by_dataset(summaries, varied)
     names = []
     for summary in summaries:
-        same = [sibling for sibling in summaries if sibling.dataset == summary.dataset]
-        parts = [summary.title]
-        parts += [summary.model] if len({sibling.model for sibling in same}) > 1 else []
-        parts += [summary.split] if len({sibling.split for sibling in same}) > 1 else []
-        for key in varied:
-            if len({str(sibling.settings.get(key)) for sibling in same}) > 1:
-                value = summary.settings.get(key)
-                parts.append(str(value) if isinstance(value, str) else f"{key.split('_')[0]} {value or 'own'}")
+        own = differing[summary.dataset]
+        parts = [summary.title, *(str(getattr(summary, field)) for field in own.fields)]
+        for key in own.settings:
+            value = summary.settings.get(key)
+            parts.append(str(value) if isinstance(value, str) else f"{key.split('_')[0]} {value or 'own'}")
         limit = summary.limit
         note = ", ".join(filter(None, ["sample" if summary.sample else "", f"first {limit}" if limit else ""]))
         shown = ", ".join(parts) + (f" ({note})" if note else "")

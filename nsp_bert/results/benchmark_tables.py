@@ -26,8 +26,27 @@ class Table:
 
 def all_tables(summaries: list[Summary]) -> list[Table]:
     """Return the tables that the summaries have something for; the settings of a model's first run are the default."""
+    summaries = tell_apart(summaries)
     makers = (main_table, template_table, batch_table, calibration_table, ablation_table)
     return [table for table in (make(summaries) for make in makers) if table.rows]
+
+
+def tell_apart(summaries: list[Summary]) -> list[Summary]:
+    """Return the summaries with a part of the checkpoint's checksum beside a name that several checkpoints have."""
+    checkpoints: dict[str, set[str]] = {}
+    for summary in summaries:
+        checkpoints.setdefault(summary.model, set()).add(_checksum(summary))
+    shared = {name for name, checksums in checkpoints.items() if len(checksums) > 1}
+    return [
+        summary.model_copy(update={"model": f"{summary.model} {_checksum(summary)}"})
+        if summary.model in shared
+        else summary
+        for summary in summaries
+    ]
+
+
+def _checksum(summary: Summary) -> str:
+    return summary.fingerprint.checkpoint[:8] if summary.fingerprint else ""
 
 
 def label(summary: Summary) -> str:

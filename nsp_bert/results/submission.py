@@ -15,14 +15,24 @@ ARCHIVE = "fewclue_submission.zip"
 TYPES: dict[str, type] = {"string": str, "integer": int}
 
 
+def check_leaderboard(card: CardBase, sample: bool) -> None:
+    """Raise UserError, before anything is scored, where there is no leaderboard or the rows are not its own."""
+    if not card.submission:
+        raise UserError(f"{card.title} has no file on the leaderboard; leave out --submission")
+    if sample:
+        raise UserError(
+            f"--submission: {card.title} is the bundled sample here, not the leaderboard's rows; fetch the data with"
+            " `python datasets/download.py fewclue` or name them with --data-dir"
+        )
+
+
 def write_submission(card: CardBase, run: Run, folder: Path) -> Path:
     """Write the leaderboard's file of a complete run over test.json and return its path; one row a row, in file order.
 
     Raises UserError when an id is not of the leaderboard's type or the predictions are not those of the whole file.
     """
-    form = card.submission
-    if not form:
-        raise UserError(f"{card.title} has no file on the leaderboard; leave out --submission")
+    check_leaderboard(card, run.sample)
+    form: Submission = card.submission  # type: ignore[assignment]
     rows = [submission_row(form, answer) for answer in run.answers]
     check_rows(card, form, run, rows)
     path = folder / form.file
@@ -39,7 +49,14 @@ def check_rows(card: CardBase, form: Submission, run: Run, rows: list[dict[str, 
     """Raise UserError unless the rows are those of every example in order, each id of the leaderboard's type."""
     if not run.complete or [answer.index for answer in run.answers] != list(range(len(rows))):
         raise UserError(f"{form.file}: not every row of {card.title}'s test.json is predicted; run it to its end")
+    seen: set[object] = set()
     for number, row in enumerate(rows, 1):
+        if row["id"] in seen:
+            raise UserError(
+                f"{card.name}/{SUBMISSION_SPLIT}.json: row {number} has the id {row['id']!r} again, the leaderboard"
+                " takes every id once; fetch the public test.json"
+            )
+        seen.add(row["id"])
         if type(row["id"]) is not TYPES[form.id]:
             raise UserError(
                 f"{card.name}/{SUBMISSION_SPLIT}.json: row {number} has the id {row['id']!r}, the leaderboard takes"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import dataclass
 
 from rich.box import SIMPLE
 from rich.cells import cell_len
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nsp_bert.results.summary import CHANCE, MACRO_F1, MAJORITY, Summary
+from nsp_bert.terminal import plain_console
 
 DISPENSABLE = (MAJORITY, CHANCE, MACRO_F1)  # in this order, where the terminal is narrow
 
@@ -20,7 +22,7 @@ def print_table(summaries: list[Summary], console: Console | None = None) -> Non
 
     A sample's number is never shown beside a published one.
     """
-    console = console or Console()
+    console = console or plain_console()
     headers, rows = fitted(*table_rows(summaries), console.width)
     title = f"{summaries[0].model} on {_shown_split(summaries)}"
     table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE, padding=0)
@@ -89,6 +91,31 @@ def varied_settings(summaries: list[Summary]) -> list[str]:
             values.setdefault(key, set()).add((summary.dataset, str(value)))
     varied = [key for key, pairs in values.items() if len(pairs) > len({dataset for dataset, _ in pairs})]
     return [key for key in varied if not (key == "template_number" and "template" in varied)]
+
+
+@dataclass(frozen=True)
+class Differences:
+    """In what the runs of a dataset differ: fields of their summaries, settings, and whether some are no samples."""
+
+    fields: list[str]
+    settings: list[str]
+    some_real: bool
+
+
+def by_dataset(summaries: list[Summary], varied: list[str]) -> dict[str, Differences]:
+    """Return in what the runs of each dataset differ, `varied` being the settings that may."""
+    siblings: dict[str, list[Summary]] = {}
+    for summary in summaries:
+        siblings.setdefault(summary.dataset, []).append(summary)
+    return {dataset: _differences(same, varied) for dataset, same in siblings.items()}
+
+
+def _differences(siblings: list[Summary], varied: list[str]) -> Differences:
+    return Differences(
+        [name for name in ("split", "method", "model") if len({getattr(sibling, name) for sibling in siblings}) > 1],
+        [key for key in varied if len({str(sibling.settings.get(key)) for sibling in siblings}) > 1],
+        not all(sibling.sample for sibling in siblings),
+    )
 
 
 def percent(share: float) -> str:

@@ -23,13 +23,13 @@ import nsp_bert_sentence_pair as sentence_pair
 from nsp_bert.answer_mapping import apply_thresholds, learn_thresholds
 from nsp_bert.cards import load_card
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
-from nsp_bert.cli import INTERRUPTED
 from nsp_bert.contents import Cloze, EntityMention, Question, SentencePair, Text
 from nsp_bert.encoding import encode_clozes, encode_entity_mentions, encode_label_pairs, encode_sentence_pairs
 from nsp_bert.methods.calibration import NEUTRAL_TEXTS, content_free, ensemble
 from nsp_bert.results.metrics import mcnemar
 from nsp_bert.scoring.score_files import ScoreFile
 from nsp_bert.scoring.scorer import Scorer, Scores
+from nsp_bert.terminal import INTERRUPTED
 from nsp_bert.tokenization import EncodedPair, PairEncoder, make_pair_encoder
 from utils import load_examples
 

@@ -31,9 +31,18 @@ EXPECTED = {
 NAMES = {name: name.removesuffix("_predict.json").removesuffix("f") for name in EXPECTED}
 
 
-def test_nine_files_and_their_archive(checkpoint_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """The sample's rows in a place of their own: they pass for real ones."""
+    return shutil.copytree(SAMPLE, tmp_path / "data")
+
+
+def test_nine_files_and_their_archive(
+    checkpoint_dir: Path, data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     for script in (classification, sentence_pair, cloze, coreference):
-        assert script.main(["--model", str(checkpoint_dir), "--submission", str(tmp_path)]) == 0
+        arguments = ["--model", str(checkpoint_dir), "--data-dir", str(data), "--submission", str(tmp_path)]
+        assert script.main(arguments) == 0
         out = capfd.readouterr().out
         assert ("zipped in" in out) == (script is coreference)
     with zipfile.ZipFile(tmp_path / "fewclue_submission.zip") as archive:
@@ -49,8 +58,9 @@ def test_nine_files_and_their_archive(checkpoint_dir: Path, tmp_path: Path, capf
             assert row[key] in (range(len(given["candidates"])) if key == "answer" else list(card.labels))
 
 
-def test_submission_equals_the_predictions(checkpoint_dir: Path, tmp_path: Path) -> None:
-    arguments = ["--model", str(checkpoint_dir), "--dataset", "ocnli", "--output", str(tmp_path)]
+def test_submission_equals_the_predictions(checkpoint_dir: Path, data: Path, tmp_path: Path) -> None:
+    arguments = ["--model", str(checkpoint_dir), "--data-dir", str(data), "--dataset", "ocnli"]
+    arguments += ["--output", str(tmp_path)]
     assert sentence_pair.main([*arguments, "--submission", str(tmp_path / "to")]) == 0
     results = [json.loads(line) for line in (tmp_path / "ocnli.test.jsonl").open(encoding="utf-8")]
     rows = [json.loads(line) for line in (tmp_path / "to" / "ocnlif_predict.json").open(encoding="utf-8")]
@@ -72,6 +82,22 @@ def test_ids_of_the_wrong_type(expect_error: Callable[..., str], checkpoint_dir:
     arguments = ("--model", checkpoint_dir, "--data-dir", tmp_path, "--dataset", "bustm", "--submission", tmp_path)
     assert "bustm/test.json: row 2 has the id '7'" in expect_error(sentence_pair.main, *arguments)
     assert not (tmp_path / "bustm_predict.json").exists()
+
+
+def test_ids_that_come_twice(expect_error: Callable[..., str], checkpoint_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(SAMPLE / "bustm", tmp_path / "bustm")
+    row = {"id": 6, "sentence1": "你好", "sentence2": "您好"}
+    write_rows(tmp_path / "bustm" / "test.json", [row, row])
+    arguments = ("--model", checkpoint_dir, "--data-dir", tmp_path, "--dataset", "bustm", "--submission", tmp_path)
+    assert "bustm/test.json: row 2 has the id 6 again" in expect_error(sentence_pair.main, *arguments)
+
+
+def test_samples_and_datasets_without_a_leaderboard_are_refused_before_scoring(
+    expect_error: Callable[..., str], checkpoint_dir: Path, tmp_path: Path
+) -> None:
+    arguments = ("--model", checkpoint_dir, "--submission", tmp_path, "--dataset")
+    assert "is the bundled sample here" in expect_error(sentence_pair.main, *arguments, "bustm")
+    assert "AG News has no file on the leaderboard" in expect_error(classification.main, *arguments, "agnews")
 
 
 def test_entity_linking_has_no_leaderboard(capfd: pytest.CaptureFixture[str]) -> None:

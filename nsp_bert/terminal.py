@@ -1,0 +1,108 @@
+"""The terminal, or what is in its place: streams that may be closed, full, or know no Chinese; signals; plain text."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+from rich.console import Console
+
+from nsp_bert.errors import UserError
+
+INTERRUPTED, TERMINATED, BROKEN_PIPE = (128 + number for number in (2, 15, 13))  # as a shell tells of signals
+FAILED = 2
+
+
+class SteadyStream(io.TextIOWrapper):
+    """A text stream that goes on without a reader: the first error of a write is kept, what follows is dropped."""
+
+    error: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """Write, or drop what cannot be written."""
+        return self._tried(lambda: super(SteadyStream, self).write(text), len(text))
+
+    def flush(self) -> None:
+        """Flush, or drop what cannot be written."""
+        self._tried(lambda: super(SteadyStream, self).flush() or 0, 0)
+
+    def _tried(self, action: Callable[[], int], otherwise: int) -> int:
+        if self.error:
+            return otherwise
+        try:
+            return action()
+        except OSError as error:
+            self.error = error
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())  # what is in the buffer goes there
+            return otherwise
+
+
+def plain_console(width: int | None = None) -> Console:
+    """Return a console that shows text as it is: nothing in data or options is markup, an emoji's name or a number."""
+    return Console(markup=False, emoji=False, highlight=False, width=width)
+
+
+def run_main(main: Callable[[list[str] | None], int], arguments: list[str] | None = None) -> None:
+    """Run a script's `main` and exit.
+
+    The status is 2, after one line, for an error that the user can fix; 130 for Ctrl-C, 143 for SIGTERM, 141 where the
+    reader of the output went away. What was scored is kept in all of them.
+    """
+    _steady_streams()
+    terminations: list[int] = []
+
+    def terminate(number: int, _frame: FrameType | None) -> None:
+        terminations.append(number)
+        raise KeyboardInterrupt  # what is running ends as after Ctrl-C, and keeps what it has
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        status = main(arguments)
+    except UserError as error:
+        print(f"error: {_printable(str(error))}", file=sys.stderr)
+        status = FAILED
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        status = INTERRUPTED
+    raise SystemExit(TERMINATED if terminations else status or _broken_status())
+
+
+def _steady_streams() -> None:
+    """Give standard streams that are closed an empty place, and let the others go on whatever happens to their end."""
+    for number in (0, 1, 2):  # else the next file that is opened would be taken for the terminal
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if stream is None or (isinstance(stream, io.TextIOWrapper) and stream is getattr(sys, f"__{name}__")):
+            encoding = stream.encoding if stream else "utf-8"
+            raw = io.FileIO(number, "w", closefd=False)
+            line_by_line = raw.isatty() or name == "stderr"
+            steady = SteadyStream(io.BufferedWriter(raw), encoding, "backslashreplace", line_buffering=line_by_line)
+            if stream:
+                stream.flush()
+            setattr(sys, name, steady)
+
+
+def _broken_status() -> int:
+    """Return the exit status where standard output could not be written to its end; 0 where it could."""
+    sys.stdout.flush()
+    error = getattr(sys.stdout, "error", None)
+    if error is None:
+        return 0
+    if error.errno == errno.EPIPE:
+        return BROKEN_PIPE
+    print(f"error: standard output cannot be written ({error.strerror})", file=sys.stderr)
+    return FAILED
+
+
+def _printable(text: str) -> str:
+    """Return a message as one line that any terminal takes: control characters and half surrogates are spelled."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
