@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -84,8 +85,7 @@ def _lock(number: int, folder: Path) -> None:
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `folder` when the block ends without an error."""
     recover_folder(folder)
-    for left in folder.parent.glob(f".{folder.name}.*{UNFINISHED}"):  # by a run that was killed
-        shutil.rmtree(left, ignore_errors=True)
+    remove_leftovers(folder.parent, f"{glob.escape(folder.name)}.*")
     unfinished = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{UNFINISHED}")
     unfinished.mkdir(parents=True)
     try:
@@ -93,6 +93,15 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         _replace_folder(unfinished, folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path, pattern: str) -> None:
+    """Remove what writers of names of a pattern left when they were killed; no other may be at work on them."""
+    for path in folder.glob(f".{pattern}{UNFINISHED}"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def recover_folder(folder: Path) -> None:

@@ -11,13 +11,13 @@ from typing import Generic
 from nsp_bert.cards import CardT, Prompt, cards_of
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.errors import UserError
-from nsp_bert.files import locked_folder
+from nsp_bert.files import locked_folder, remove_leftovers
 from nsp_bert.results.fingerprint import take_fingerprint
 from nsp_bert.results.runs import Run, prepare_output, read_summaries, write_run
 from nsp_bert.results.submission import check_leaderboard, write_submission, zip_submissions
 from nsp_bert.results.summary import Summary, file_stem
 from nsp_bert.results.tables import print_table
-from nsp_bert.scoring.score_files import ScoreFiles
+from nsp_bert.scoring.score_files import ScoreFiles, remove_journals
 from nsp_bert.session import ZERO_SHOT, Method, Options, Scorers, Session, choose_data
 from nsp_bert.terminal import INTERRUPTED
 
@@ -123,12 +123,14 @@ class Runner(Generic[CardT]):
         folder = self._folder(session)
         if not folder:
             return []
+        remove_leftovers(folder, f"{session.card.name}[._]*")
         there = list(read_summaries(folder, session.card.name, session.split, self._method.name, None))
         if not self._options.overwrite:
             refuse_another(there, session, folder)
         kept = [one for one in there if one.complete and one.fingerprint == session.fingerprint]
         if not self._options.resume or not kept or len(kept) < kept[0].parts:
             return []
+        remove_journals(folder, file_stem(session.card.name, session.split, self._method.name, None))
         print(f"{session.card.title} {session.split}: is there already in {folder}")
         return kept
 

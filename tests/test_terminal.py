@@ -136,12 +136,9 @@ def test_titles_and_templates_are_no_markup(
 ) -> None:
     rows = [{"id": index, "sentence": text, "label": "Positive"} for index, text in enumerate(TEXTS)]
     write_rows(tmp_path / "data" / "eprstmt" / "test_public.json", rows)
-    model = checkpoint_dir.parent / "[bold]:smile:"
-    if not model.exists():
-        model.symlink_to(checkpoint_dir)
-    arguments = ["--model", str(model), "--dataset", "eprstmt", "--data-dir", str(tmp_path / "data")]
-    assert classification.main([*arguments, "--template", "[/微笑]{}", "--ablate"]) == 0
-    assert "[/微笑]{}" in capfd.readouterr().out
+    arguments = ["--model", str(checkpoint_dir), "--dataset", "eprstmt", "--data-dir", str(tmp_path / "data")]
+    assert classification.main([*arguments, "--template", "[/微笑]:smile:{}", "--ablate"]) == 0
+    assert "[/微笑]:smile:{}" in capfd.readouterr().out
 
 
 def test_half_a_character_on_the_command_line_is_refused(checkpoint_dir: Path) -> None:

@@ -8,6 +8,7 @@ so that a score that was never computed cannot pass for one.
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -100,19 +101,15 @@ class ScoreFiles:
         Raises UserError where the folder cannot be written.
         """
         self._fingerprint = hashlib.sha256(fingerprint.encode()).hexdigest()
-        self._folder, self._prefix, self._stem, self._count = folder, f"{stem}.{self._fingerprint[:16]}", stem, 0
+        self._folder, self._stem, self._prefix = folder, stem, f"{stem}.{self._fingerprint[:16]}"
         self._open: list[ScoreFile] = []
-        for path in self._there():
+        for path in journals(folder, stem):
             if not (resume and path.name.startswith(f"{self._prefix}.")):
                 _unlink(path)
 
-    def _there(self) -> Iterator[Path]:
-        return self._folder.glob(f"{self._stem}.*{ENDING}")
-
     def open(self, total: int, precision: str) -> ScoreFile:
         """Return the next journal, of `total` scores that are computed in a precision."""
-        path = self._folder / f"{self._prefix}.{self._count}{ENDING}"
-        self._count += 1
+        path = self._folder / f"{self._prefix}.{len(self._open)}{ENDING}"
         header: dict[str, str | int] = {"fingerprint": self._fingerprint, "precision": precision}
         self._open.append(ScoreFile(path, header, total))
         return self._open[-1]
@@ -121,8 +118,18 @@ class ScoreFiles:
         """Remove the files."""
         for journal in self._open:
             journal.close()
-        for path in self._there():
-            _unlink(path)
+        remove_journals(self._folder, self._stem)
+
+
+def journals(folder: Path, stem: str) -> Iterator[Path]:
+    """Yield the journals of a dataset's runs in a folder."""
+    return folder.glob(f"{glob.escape(stem)}.*{ENDING}")
+
+
+def remove_journals(folder: Path, stem: str) -> None:
+    """Remove the journals of a dataset's runs in a folder."""
+    for path in journals(folder, stem):
+        _unlink(path)
 
 
 def _unlink(path: Path) -> None:
