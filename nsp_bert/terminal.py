@@ -11,11 +11,13 @@ from collections.abc import Callable
 from types import FrameType
 
 from rich.console import Console
+from tqdm import tqdm
 
 from nsp_bert.errors import UserError
 
 INTERRUPTED, TERMINATED, BROKEN_PIPE = (128 + number for number in (2, 15, 13))  # as a shell tells of signals
 FAILED = 2
+LOGGED_SECONDS = 30
 
 
 class SteadyStream(io.TextIOWrapper):
@@ -45,6 +47,24 @@ class SteadyStream(io.TextIOWrapper):
 def plain_console(width: int | None = None) -> Console:
     """Return a console that shows text as it is: nothing in data or options is markup, an emoji's name or a number."""
     return Console(markup=False, emoji=False, highlight=False, width=width)
+
+
+def progress_bar(total: int | None, title: str, unit: str, *, show: bool = True) -> tqdm:
+    """Return a bar with rate and remaining time, for what takes more than a second.
+
+    Without a terminal, in a log, it writes a line every half a minute.
+    """
+    quiet = not sys.stderr.isatty()
+    return tqdm(
+        total=total,
+        desc=title,
+        unit=unit,
+        unit_scale=True,
+        dynamic_ncols=True,
+        delay=1,
+        disable=not show,
+        mininterval=LOGGED_SECONDS if quiet else 0.1,
+    )
 
 
 def run_main(main: Callable[[list[str] | None], int], arguments: list[str] | None = None) -> None:

@@ -70,6 +70,15 @@ def test_documented_commands_run(
     assert script.main([stand_ins.get(word, word) for word in words[1:]]) == 0
 
 
+@pytest.mark.parametrize("document", [*READMES, ROOT / "docs" / "api.md"], ids=lambda path: path.name)
+def test_documented_python_runs(document: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(block, {})
+    assert document.name == "api.md" or "体育" in capsys.readouterr().out
+
+
 def test_published_numbers_are_the_file_s() -> None:
     tables = yaml.safe_load((ROOT / "datasets" / "published_results.yaml").read_text(encoding="utf-8"))
     figures = {name: models["uer-mixed-bert-base"][2][1] for name, models in tables["per_model_A"].items()}

@@ -15,13 +15,13 @@ from itertools import islice
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
 from nsp_bert import STARTED
 from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.errors import UserError
 from nsp_bert.scoring.backends import Backend, load_backend
 from nsp_bert.scoring.score_files import ScoreFile
+from nsp_bert.terminal import progress_bar
 from nsp_bert.tokenization import EncodedPair
 
 WINDOW_PAIRS = 8192  # sorted by length together; bounds the memory that encoded pairs take
@@ -90,7 +90,9 @@ class Scorer:
         shares = ", ".join(f"{name} {took:.1f} s ({100 * took / total:.0f} %)" for name, took in self.seconds.items())
         return f"first scores after {first:.1f} s; {shares}"
 
-    def score(self, pairs: Iterable[EncodedPair], total: int, journal: ScoreFile | None = None) -> Scores:
+    def score(
+        self, pairs: Iterable[EncodedPair], total: int, journal: ScoreFile | None = None, *, progress: bool = True
+    ) -> Scores:
         """Return the log-odds of `total` pairs; Ctrl-C ends early and keeps what is there.
 
         `journal` takes them on disk as they come; what it holds already is not scored again. Raises UserError for
@@ -100,7 +102,7 @@ class Scorer:
         there = int((~np.isnan(values)).sum())
         complete, started = True, time.monotonic()
         threads = ThreadPoolExecutor(self._backend.streams)
-        with tqdm(total=total, desc="scoring", unit=" pairs", unit_scale=True, dynamic_ncols=True, delay=1) as bar:
+        with progress_bar(total, "scoring", " pairs", show=progress) as bar:
             try:
                 for window in self._waiting(read_ahead(make_windows(pairs, self._batch_tokens))):
                     for count in self._score_window(window, values, journal, threads):

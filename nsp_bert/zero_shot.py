@@ -1,0 +1,207 @@
+"""The Python API: classify texts by labels, and score pairs, with the NSP head of a checkpoint.
+
+    from nsp_bert import PairScorer, ZeroShotClassifier
+    classify = ZeroShotClassifier("nsp_bert_mini")
+    classify(["主场三比一取胜"], labels=["体育", "财经"], template="这是一则{}新闻")
+
+Texts may come one by one, as a list or from a generator; a generator is answered as it comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any, overload
+
+import numpy as np
+
+from nsp_bert.cards import Position, parse_template
+from nsp_bert.checkpoints.checkpoint import open_checkpoint
+from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL
+from nsp_bert.encoding import encode_label_pairs
+from nsp_bert.errors import UserError
+from nsp_bert.scoring.scorer import Scorer
+from nsp_bert.tokenization import EncodedPair, make_pair_encoder
+
+HEADS = ("encoder", "pooler", "NSP")
+CHUNK = 1024  # texts or pairs that are scored together: batches are cut from them by length
+REMEMBERED = 65_536  # texts whose scores are kept, in case they come again
+MAX_LENGTH = 128
+
+Labels = Sequence[str] | Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Classification:
+    """A text with its labels, best first, their scores between 0 and 1, and their log-odds.
+
+    Scores are shares of all labels, or with `multi_label` a probability each. They are not calibrated: a score of 0.9
+    is not right nine times in ten.
+    """
+
+    text: str
+    labels: list[str]
+    scores: list[float]
+    log_odds: list[float]
+
+    @property
+    def label(self) -> str | None:
+        """The best label, None where none reached the threshold."""
+        return self.labels[0] if self.labels else None
+
+
+class PairScorer:
+    """Scores of plain (first, second) pairs: the log-odds float32 that the second is the next sentence of the first."""
+
+    def __init__(
+        self,
+        model: str = DEFAULT_MODEL,
+        *,
+        precision: str = "float32",
+        backend: str = "tensorflow",
+        batch_tokens: int | None = None,
+        max_length: int = MAX_LENGTH,
+    ):
+        """Load a checkpoint by its name or folder. Raises UserError where it, or its NSP head, is not there."""
+        self._checkpoint = open_checkpoint(model, HEADS)
+        self.encoder = make_pair_encoder(self._checkpoint, max_length)
+        self._scorer = Scorer(self._checkpoint, precision, batch_tokens, backend)
+
+    @property
+    def model(self) -> str:
+        """The checkpoint's name."""
+        return self._checkpoint.name
+
+    def __call__(self, pairs: Iterable[tuple[str, str]], *, progress: bool = False) -> np.ndarray:
+        """Return the log-odds float32 (n,) of the pairs; of a pair that is too long the longer text loses its end."""
+        taken = list(pairs)
+        part = self.encoder.part
+        encoded = (self.encoder.encode([part(first, "right")], [part(second, "right")]) for first, second in taken)
+        return self.score(encoded, len(taken), progress=progress)
+
+    def score(self, pairs: Iterable[EncodedPair], total: int, *, progress: bool = False) -> np.ndarray:
+        """Return the log-odds float32 (total,) of encoded pairs. Raises KeyboardInterrupt after Ctrl-C."""
+        scores = self._scorer.score(pairs, total, progress=progress)
+        if not scores.complete:
+            raise KeyboardInterrupt
+        return scores.values
+
+
+class ZeroShotClassifier:
+    """Classifies texts by label prompts, without training (candidates-contrast; paper, section 3.3.1)."""
+
+    def __init__(
+        self,
+        model: str = DEFAULT_MODEL,
+        *,
+        precision: str = "float32",
+        backend: str = "tensorflow",
+        batch_tokens: int | None = None,
+        max_length: int = MAX_LENGTH,
+    ):
+        """Load a checkpoint by its name or folder. Raises UserError where it, or its NSP head, is not there."""
+        self._pairs = PairScorer(
+            model, precision=precision, backend=backend, batch_tokens=batch_tokens, max_length=max_length
+        )
+
+    @property
+    def model(self) -> str:
+        """The checkpoint's name."""
+        return self._pairs.model
+
+    @overload
+    def __call__(self, texts: str, labels: Labels, **options: Any) -> Classification: ...
+
+    @overload
+    def __call__(self, texts: Sequence[str], labels: Labels, **options: Any) -> list[Classification]: ...
+
+    @overload
+    def __call__(self, texts: Iterable[str], labels: Labels, **options: Any) -> Iterator[Classification]: ...
+
+    def __call__(  # type: ignore[misc]
+        self,
+        texts: str | Sequence[str] | Iterable[str],
+        labels: Labels,
+        *,
+        template: str | Sequence[str] = "{}",
+        position: Position = "prefix",
+        multi_label: bool = False,
+        threshold: float | None = None,
+        progress: bool = False,
+    ) -> Classification | list[Classification] | Iterator[Classification]:
+        """Return a result for a text, a list for a list, an iterator for any other iterable.
+
+        `labels` are the label words, or a mapping from a label to its word. Of several templates the log-odds are
+        averaged. `multi_label` scores every label by itself. Labels whose score is below `threshold` are left out, so
+        that none may be left: choose it on texts whose labels you know, the scores are not calibrated. Raises UserError
+        for fewer than two labels, labels that are alike, or a template without one {}.
+        """
+        prompts = Prompts.of(labels, [template] if isinstance(template, str) else template)
+        answers = self._answers(iter([texts] if isinstance(texts, str) else texts), prompts, position, progress)
+        results = (make_result(text, prompts.labels, odds, multi_label, threshold) for text, odds in answers)
+        if isinstance(texts, str):
+            return next(results)
+        return list(results) if isinstance(texts, Sequence) else results
+
+    def log_odds(
+        self, texts: Iterable[str], labels: Labels, *, template: str = "{}", position: Position = "prefix"
+    ) -> np.ndarray:
+        """Return the log-odds float32 (texts, labels)."""
+        prompts = Prompts.of(labels, [template])
+        rows = [odds for _, odds in self._answers(iter(texts), prompts, position, progress=False)]
+        return np.array(rows, np.float32).reshape(-1, len(prompts.labels))
+
+    def _answers(
+        self, texts: Iterator[str], prompts: Prompts, position: Position, progress: bool
+    ) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield (text, log-odds float32 (labels,)); a text that comes again is not scored again."""
+        remembered: dict[str, np.ndarray] = {}
+        while chunk := list(islice(texts, CHUNK)):
+            new = [text for text in dict.fromkeys(chunk) if text not in remembered]
+            pairs = chain.from_iterable(
+                encode_label_pairs(self._pairs.encoder, new, words, position) for words in prompts.texts
+            )
+            total = len(prompts.texts) * len(new) * len(prompts.labels)
+            odds = self._pairs.score(pairs, total, progress=progress) if new else np.empty(0, np.float32)
+            means = odds.reshape(len(prompts.texts), len(new), len(prompts.labels)).mean(axis=0)
+            remembered |= dict(zip(new, means, strict=True))
+            yield from ((text, remembered[text]) for text in chunk)
+            if len(remembered) > REMEMBERED:
+                remembered.clear()
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The labels, and for each template their prompts."""
+
+    labels: list[str]
+    texts: list[list[str]]
+
+    @classmethod
+    def of(cls, labels: Labels, templates: Sequence[str]) -> Prompts:
+        """Return the prompts of labels under templates; raises UserError for those that cannot tell texts apart."""
+        words = dict(labels) if isinstance(labels, Mapping) else {label: label for label in labels}
+        given = len(labels)
+        if len(words) < 2 or len(words) < given or len(set(words.values())) < given:
+            raise UserError("labels: two or more different labels are needed, each with a word of its own")
+        if not templates:
+            raise UserError("template: one at least is needed, e.g. '{}'")
+        parsed = [parse_template(template).text for template in templates]
+        return cls(list(words), [[text.replace("{}", word) for word in words.values()] for text in parsed])
+
+
+def make_result(
+    text: str, labels: Sequence[str], log_odds: np.ndarray, multi_label: bool, threshold: float | None
+) -> Classification:
+    """Return a text's labels above the threshold, best first."""
+    odds = log_odds.astype(np.float64)
+    shares = np.exp(odds - odds.max())
+    scores = 1 / (1 + np.exp(-odds)) if multi_label else shares / shares.sum()
+    order = [place for place in np.argsort(-odds, kind="stable") if threshold is None or scores[place] >= threshold]
+    return Classification(
+        text,
+        [labels[place] for place in order],
+        [float(scores[place]) for place in order],
+        [float(odds[place]) for place in order],
+    )
