@@ -1,4 +1,4 @@
-# make run    set up, then classify the bundled sample with the bundled model
+# make run    set up, then classify bundled samples with the bundled model
 # make test   set up, then run the tests
 # make check  set up, then lint and type-check
 # GPU=1 adds the CUDA libraries for an NVIDIA card (Linux), OPENVINO=1 the faster engine for a CPU, RAY=1 what many
@@ -12,7 +12,7 @@ LOCK := requirements.txt $(if $(GPU),requirements/gpu.txt) $(if $(OPENVINO),requ
 .PHONY: run test check install lock clean
 
 run: $(VENV)/installed
-	$(VENV)/bin/python nsp_bert_classification.py
+	$(VENV)/bin/python nsp_bert_classification.py --dataset eprstmt tnews
 
 test: $(VENV)/installed-dev
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)

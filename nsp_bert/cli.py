@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from nsp_bert.cards import SAMPLES_CONTRAST, CardT, cards_of
+from nsp_bert.cards import SAMPLES_CONTRAST, CardT, cards_of, load_cards
 from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL
-from nsp_bert.errors import UserError
+from nsp_bert.errors import UserError, meant
 from nsp_bert.results.submission import SUBMISSION_SPLIT
 from nsp_bert.results.summary import CALIBRATIONS, CONTENT_FREE, ENSEMBLE
 from nsp_bert.scoring.backends import BACKENDS, PRECISIONS
@@ -83,7 +83,13 @@ def add_data_options(group: argparse._ArgumentGroup, kind: type[CardT]) -> None:
     cards = cards_of(kind)
     folders = dict.fromkeys(f"datasets/{card.data_dir}".removesuffix("/.") for card in cards)
     names = [card.name for card in cards]
-    group.add_argument("--dataset", nargs="+", choices=names, help="default: all in the model's language")
+    group.add_argument(
+        "--dataset",
+        nargs="+",
+        type=dataset_name(kind),
+        metavar="NAME",
+        help=f"{', '.join(names)}; default: all in the model's language",
+    )
     group.add_argument(
         "--data-dir",
         type=Path,
@@ -95,15 +101,32 @@ def add_data_options(group: argparse._ArgumentGroup, kind: type[CardT]) -> None:
     group.add_argument("--limit", type=positive, metavar="N", help="only the first N rows of the file")
 
 
+def dataset_name(kind: type[CardT]) -> Callable[[str], str]:
+    """Return a parser of a dataset's name, in any case; another name is refused with what may be meant."""
+
+    def parse(text: str) -> str:
+        name, names = text.lower(), [card.name for card in cards_of(kind)]
+        if name in names:
+            return name
+        other = next((card for card in load_cards() if card.name == name), None)
+        if other:
+            raise argparse.ArgumentTypeError(f"{text!r} is a dataset of {other.script}")
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(names)}{meant(name, names)}")
+
+    return parse
+
+
 def add_scoring_options(group: argparse._ActionsContainer) -> None:
     """Add what decides how the scores are computed, and how fast."""
     group.add_argument(
         "--precision",
         choices=(*PRECISIONS, AUTO),
         default="float32",
-        help=f"of the arithmetic; {AUTO}: the fastest that predicts the first rows as float32 does (%(default)s)",
+        help=f"of the computation; {AUTO}: the fastest that predicts the first rows as float32 does (%(default)s)",
     )
-    group.add_argument("--backend", choices=tuple(BACKENDS), default="tensorflow", help="what computes (%(default)s)")
+    group.add_argument(
+        "--backend", choices=tuple(BACKENDS), default="tensorflow", help="engine that computes the scores (%(default)s)"
+    )
     group.add_argument(
         "--batch-tokens",
         type=positive,

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class UserError(Exception):
     """Bad input, named with its place, the reason and the remedy in a single line."""
+
+
+def meant(name: str, names: Iterable[str]) -> str:
+    """Return "; did you mean …?" for the nearest of the names, nothing where none is near."""
+    near = get_close_matches(name, names, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def first_line(error: Exception) -> str:

@@ -92,11 +92,17 @@ class Runner(Generic[CardT]):
             print(self._scorers[str(parts[0].settings["precision"])].timing)
 
     def finish(self) -> int:
-        """Print the table of all runs; return the exit status."""
+        """Print the table of all runs, and where their files are; return the exit status."""
+        complete = self._summaries[-1].complete
+        if not complete:
+            again = "the same command with --resume continues it" if self._options.output else "--output keeps scores"
+            print(f"interrupted: {self._summaries[-1].title} is not complete; {again}")
         print_table(self._summaries)
+        if self._options.output:
+            print(f"results: {self._options.output}")
         if self._options.submission:
             print(zip_submissions(self._options.submission))
-        return 0 if self._summaries[-1].complete else INTERRUPTED
+        return 0 if complete else INTERRUPTED
 
     def _session(self, card: CardT, prompt: Prompt) -> Session[CardT]:
         """Return the session of a dataset under a prompt, not yet with files."""

@@ -11,7 +11,7 @@ from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL as DEFAULT_MODEL
 from nsp_bert.checkpoints.model_cards import MODELS, ModelCard, load_model_cards
 from nsp_bert.checkpoints.shapes import HEADS, check_complete, check_shapes, google_shapes, load_config
 from nsp_bert.environment import import_tensorflow
-from nsp_bert.errors import UserError, first_line
+from nsp_bert.errors import UserError, first_line, meant
 
 TRAINED = "checkpoint"  # where pre-training puts it below its output folder
 SPECIALS_PER_PAIR = 3  # [CLS], [SEP], [SEP]
@@ -51,11 +51,14 @@ def open_checkpoint(name_or_dir: str, needs: tuple[str, ...] = ("encoder", "pool
     Raises UserError when files are missing or disagree, or when a head in `needs` is not in the weights.
     """
     cards = load_model_cards()
+    if name_or_dir.lower() in cards and not Path(name_or_dir).is_dir():
+        name_or_dir = name_or_dir.lower()
     if name_or_dir in cards:
         check_heads(name_or_dir, tuple(cards[name_or_dir].heads), needs)
     folder = MODELS / name_or_dir if name_or_dir in cards else Path(name_or_dir)
     if not folder.is_dir():
-        where = cards[name_or_dir].remedy(name_or_dir) if name_or_dir in cards else f"known names: {', '.join(cards)}"
+        known = f"known names: {', '.join(cards)}{meant(name_or_dir.lower(), cards)}"
+        where = cards[name_or_dir].remedy(name_or_dir) if name_or_dir in cards else known
         raise UserError(f"{folder}: no such checkpoint folder; {where}")
     folder = trained_below(folder)
     refuse_pointers(folder)
