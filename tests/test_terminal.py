@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from nsp_bert.start import refusal
 
+import io
+import itertools
 import json
 import os
 import signal
@@ -16,6 +18,7 @@ import slow_run
 from conftest import ROOT, RandomScorer, write_rows
 
 import nsp_bert_classification as classification
+from nsp_bert.terminal import progress_bar
 
 COMMAND = [sys.executable, "nsp_bert_sentence_pair.py", "--dataset", "bustm"]
 
@@ -139,6 +142,37 @@ def test_titles_and_templates_are_no_markup(
     arguments = ["--model", str(checkpoint_dir), "--dataset", "eprstmt", "--data-dir", str(tmp_path / "data")]
     assert classification.main([*arguments, "--template", "[/微笑]:smile:{}", "--ablate"]) == 0
     assert "[/微笑]:smile:{}" in capfd.readouterr().out
+
+
+class Stream(io.StringIO):
+    """Standard error that is a terminal, or is not."""
+
+    def __init__(self, terminal: bool):
+        super().__init__()
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+
+@pytest.mark.parametrize(("terminal", "show", "lines"), [(True, True, 8), (False, True, 0), (True, False, 0)])
+def test_bars_move_on_a_terminal_and_are_quiet_in_a_log(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool, show: bool, lines: int
+) -> None:
+    """Twenty steps in three seconds: a terminal sees them, a log of so short a run nothing, nor who asked for none."""
+    stream = Stream(terminal)
+    monkeypatch.setattr("sys.stderr", stream)
+    clock = itertools.count(0, 0.15)
+    monkeypatch.setattr("tqdm.std.time", lambda: next(clock))
+    with progress_bar(20, "scoring", " pairs", show=show) as bar:
+        for _ in range(20):
+            bar.update()
+    shown = stream.getvalue().split("\r")[1:]
+    if not lines:
+        assert not shown
+    else:
+        assert len(shown) >= lines
+        assert "20.0/20.0" in shown[-1]
 
 
 def test_half_a_character_on_the_command_line_is_refused(checkpoint_dir: Path) -> None:

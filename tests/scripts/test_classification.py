@@ -103,8 +103,7 @@ def test_ctrl_c_keeps_what_was_scored(checkpoint_dir: Path, tmp_path: Path) -> N
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "scoring:" in errors  # the bar shows after a second
-    assert "pairs/s" in errors
+    assert "Traceback" not in errors
     summary, rows = read_run(tmp_path, "eprstmt.test_public")
     assert not summary["complete"]
     assert 0 < summary["n"] == len(rows) < 40
