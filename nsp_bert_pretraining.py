@@ -141,7 +141,7 @@ def pretrain(options: argparse.Namespace) -> int:
     vocab_path = choose_vocabulary(options, initial)
     vocabulary = load_vocabulary(vocab_path)
     config = initial.config if initial else model_config(options, len(vocabulary))
-    config |= {"name": options.name or options.output.resolve().name}
+    config |= {"checkpoint_name": options.name or options.output.resolve().name}
     if max(options.lengths) > config["max_position_embeddings"]:
         raise UserError(f"--lengths {max(options.lengths)} is beyond the {config['max_position_embeddings']} positions")
     frames, settings = load_frames(options.keyword_frames, vocab_path), run_settings(options, vocab_path)

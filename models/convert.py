@@ -31,7 +31,7 @@ from nsp_bert.errors import UserError
 from nsp_bert.files import parse_json, replacing_folder
 from nsp_bert.terminal import run_main
 
-KEPT_KEYS = tuple(key for key in BertConfig.model_fields if key not in ("do_lower_case", "name"))
+KEPT_KEYS = tuple(key for key in BertConfig.model_fields if key not in ("do_lower_case", "checkpoint_name"))
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:

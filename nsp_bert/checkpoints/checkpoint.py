@@ -64,7 +64,7 @@ def open_checkpoint(name_or_dir: str, needs: tuple[str, ...] = ("encoder", "pool
     refuse_pointers(folder)
     config = load_config(folder / "bert_config.json")
     name = next((known for known in cards if (MODELS / known).resolve() == folder.resolve()), "")
-    name = name or config.get("name") or folder.resolve().name
+    name = name or config.get("checkpoint_name") or folder.resolve().name
     vocab_path = folder / "vocab.txt"
     prefix = find_prefix(folder)
     shapes = read_shapes(prefix)

@@ -40,7 +40,7 @@ class BertConfig(BaseModel):
     attention_probs_dropout_prob: float = Field(default=0.1, ge=0, lt=1)
     initializer_range: float = Field(default=0.02, gt=0)
     do_lower_case: bool | None = None
-    name: str | None = None
+    checkpoint_name: str | None = None
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:

@@ -1,4 +1,4 @@
-"""What a checkpoint holds, and the health check of its NSP head."""
+"""What a checkpoint holds, and the health checks of its heads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import random_checkpoint
-from check import HEALTH_TEXTS, Health, load_documents, main
+from check import HEALTH_TEXTS, Health, Masks, load_documents, main
 from conftest import ROOT
 
 
@@ -19,19 +19,35 @@ def test_the_bundled_head_works() -> None:
     assert done.returncode == 0, done.stderr
     assert "nsp_bert_mini: 4 layers x 256" in done.stdout
     assert "NSP head works" in done.stdout
+    assert "MLM head works" in done.stdout
     assert "cls/seq_relationship/output_weights" in done.stdout
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_random_weights_are_at_chance(checkpoint_dir: Path, capfd: pytest.CaptureFixture[str], language: str) -> None:
     assert main([str(checkpoint_dir), "--language", language]) == 1
-    assert "NSP head is at chance" in capfd.readouterr().out
+    out = capfd.readouterr().out
+    assert "NSP head is at chance" in out
+    assert "MLM head is at chance" in out
 
 
 def test_a_missing_head(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder = random_checkpoint.random_checkpoint(tmp_path / "m", heads=("pooler", "MLM"), hidden=16)
     assert main([str(folder)]) == 1
     assert "NSP head is missing (NSP)" in capfd.readouterr().out
+
+
+def test_a_missing_mlm_head(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = random_checkpoint.random_checkpoint(tmp_path / "m", heads=("pooler", "NSP"), hidden=16)
+    assert main([str(folder)]) == 1
+    assert "MLM head is missing" in capfd.readouterr().out
+
+
+def test_masks_against_the_most_frequent_token() -> None:
+    masked = np.array([7] * 30 + list(range(100, 170)))
+    assert Masks(masked, np.full(100, 7)).verdict.startswith("is at chance")
+    assert Masks(masked, np.full(100, 7)).chance == Masks(masked, np.full(100, 7)).accuracy.value == 0.3
+    assert Masks(masked, np.where(np.arange(100) < 60, masked, 1)).verdict == "works"
 
 
 def test_verdicts() -> None:
