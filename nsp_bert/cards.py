@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, TypeVar
 
@@ -10,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from typing_extensions import Self
 
-from nsp_bert.errors import UserError
+from nsp_bert.errors import UserError, first_line, meant
 from nsp_bert.files import DATASETS
 
 CARDS = DATASETS / "cards"
@@ -81,11 +83,12 @@ class CardBase(Strict):
     takes_stages: ClassVar[bool] = False  # the prompt may ask in one stage or in two
     takes_positions: ClassVar[bool] = False  # soft or hard position ids
     mapping: ClassVar[str] = CANDIDATES_CONTRAST
+    script: ClassVar[str]  # that runs the datasets of the task
 
     name: str
     title: str
     task: str
-    path: str = Field(description="file of a split below the data folder, with {split}")
+    path: str = Field(pattern=r"^([^{}]|\{split\})+$", description="a split's file below the data folder, with {split}")
     data_dir: str = Field(default="fewclue", description="the data folder below datasets/ without --data-dir")
     source: str
     language: str = "zh"
@@ -166,6 +169,7 @@ class ClassificationCard(CardBase):
     """One sentence and label prompts, by candidates-contrast."""
 
     takes_templates = True
+    script = "nsp_bert_classification.py"
 
     task: Literal["classification"]
     fields: ClassificationFields
@@ -202,6 +206,7 @@ class SentencePairCard(CardBase):
     """Two sentences, by samples-contrast: `labels` from the least to the most likely next sentence."""
 
     mapping = SAMPLES_CONTRAST
+    script = "nsp_bert_sentence_pair.py"
 
     task: Literal["sentence-pair"]
     fields: PairFields
@@ -234,6 +239,7 @@ class CoreferenceCard(CardBase):
     takes_templates = True
     takes_stages = True
     mapping = SAMPLES_CONTRAST
+    script = "nsp_bert_coreference_resolution.py"
 
     task: Literal["coreference"]
     fields: CoreferenceFields
@@ -258,6 +264,7 @@ class ClozeCard(CardBase):
     """A blank and its candidates, by candidates-contrast."""
 
     takes_positions = True
+    script = "nsp_bert_cloze_style.py"
 
     task: Literal["cloze"]
     fields: ClozeFields
@@ -296,6 +303,7 @@ class EntityLinkingCard(CardBase):
 
     takes_templates = True
     takes_stages = True
+    script = "nsp_bert_entity_linking.py"
 
     task: Literal["entity-linking"]
     fields: MentionFields
@@ -331,9 +339,25 @@ def parse_template(text: str) -> Template:
     return Template(text=text)
 
 
+def card_names(folder: Path | None = None) -> list[str]:
+    """Return the names of the cards, those that cannot be read included."""
+    return sorted(path.stem for path in (folder or CARDS).glob("*.yaml"))
+
+
 def load_cards() -> list[Card]:
-    """Return every card, by name."""
-    return [load_card(path.stem) for path in sorted(CARDS.glob("*.yaml"))]
+    """Return every card that can be read, by name; of each of the others a line on standard error tells, once."""
+    cards: list[Card] = []
+    for name in card_names():
+        try:
+            cards.append(load_card(name))
+        except UserError as error:
+            _tell_once(f"left out: {error}")
+    return cards
+
+
+@cache
+def _tell_once(line: str) -> None:
+    print(" ".join(line.split()), file=sys.stderr)
 
 
 def cards_of(kind: type[CardT]) -> list[CardT]:
@@ -342,20 +366,29 @@ def cards_of(kind: type[CardT]) -> list[CardT]:
     return sorted(chosen, key=lambda card: (len(card.label_values), card.name))
 
 
-def load_card(name: str, folder: Path = CARDS) -> Card:
+def load_card(name: str, folder: Path | None = None) -> Card:
     """Return a validated card. Raises UserError naming the file and the key that is unknown, missing or mistyped."""
-    path = folder / f"{name}.yaml"
+    known = card_names(folder)
+    if name not in known:
+        raise UserError(f"no dataset {name!r}: there are cards for {', '.join(known)}{meant(name, known)}")
+    path = (folder or CARDS) / f"{name}.yaml"
     try:
-        return ADAPTER.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
-        raise UserError(f"no dataset {name!r}: there are cards for {known}") from error
+        card = ADAPTER.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         raise UserError(f"{path}: {validation_reasons(error)}") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not a YAML mapping ({' '.join(str(error).split())})") from error
+    except (OSError, ValueError, RecursionError) as error:  # not UTF-8, a date that is none, brackets in brackets
+        raise UserError(f"{path}: cannot be read ({first_line(error)})") from error
+    if card.name != name:
+        raise UserError(f"{path}: name: {card.name!r} must be the file's name, {name!r}")
+    return card
 
 
 def validation_reasons(error: ValidationError) -> str:
     """Return pydantic's findings as one line: key, what is wrong."""
-    return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+    reasons = []
+    for item in error.errors():
+        place, reason = ".".join(map(str, item["loc"])), item["msg"].removeprefix("Value error, ")
+        reasons.append(f"{place}: {reason}" if place else reason)
+    return "; ".join(reasons)

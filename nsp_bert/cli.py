@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from nsp_bert.cards import SAMPLES_CONTRAST, CardT, cards_of, load_cards
+from nsp_bert.cards import SAMPLES_CONTRAST, CardT, card_names, cards_of, load_card
 from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL
 from nsp_bert.errors import UserError, meant
 from nsp_bert.results.submission import SUBMISSION_SPLIT
@@ -108,9 +108,8 @@ def dataset_name(kind: type[CardT]) -> Callable[[str], str]:
         name, names = text.lower(), [card.name for card in cards_of(kind)]
         if name in names:
             return name
-        other = next((card for card in load_cards() if card.name == name), None)
-        if other:
-            raise argparse.ArgumentTypeError(f"{text!r} is a dataset of {other.script}")
+        if name in card_names():  # of another task, or one that cannot be read
+            raise argparse.ArgumentTypeError(f"{text!r} is a dataset of {load_card(name).script}")
         raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(names)}{meant(name, names)}")
 
     return parse

@@ -53,7 +53,7 @@ def open_own(path: Path) -> FileIO:
         path.parent.mkdir(parents=True, exist_ok=True)
         number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        reason = "a symbolic link" if path.is_symlink() else error.strerror
+        reason = "a symbolic link" if os.path.islink(path) else error.strerror
         raise UserError(f"{path}: cannot be written ({reason}); remove it or choose another place") from error
     if not stat.S_ISREG(os.fstat(number).st_mode):
         os.close(number)
@@ -72,11 +72,24 @@ def locked_folder(folder: Path) -> Iterator[None]:
         os.close(number)
 
 
-def _lock(number: int, folder: Path) -> None:
+def open_alone(path: Path) -> FileIO:
+    """Open a file as `open_own` does, for this process alone. Raises UserError where another one holds it."""
+    file = open_own(path)
+    try:
+        _lock(file.fileno(), path)
+        if not os.fstat(file.fileno()).st_nlink:  # the other run has ended and removed it meanwhile
+            raise UserError(f"{path}: another run was writing there; start again")
+    except UserError:
+        file.close()
+        raise
+    return file
+
+
+def _lock(number: int, place: Path) -> None:
     try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise UserError(f"{folder}: another run is writing there; wait for its end or choose another folder") from error
+        raise UserError(f"{place}: another run is writing there; wait for its end or choose another place") from error
     except OSError:  # a file system without locks
         return
 

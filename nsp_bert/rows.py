@@ -6,6 +6,7 @@ import contextlib
 import csv
 import sys
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -16,7 +17,6 @@ from nsp_bert.errors import UserError
 from nsp_bert.files import Row, parse_row, utf8_lines
 
 LONGEST_FIELD = 10_000_000
-EXTRA = "\0"  # holds what a row has beyond its columns; no column is called so
 ContentT = TypeVar("ContentT", bound="Content")
 
 
@@ -73,18 +73,8 @@ def read_json_lines(
 
     `advance` hears the bytes of each line that is read. Raises UserError with the place.
     """
-    name = f"{path.parent.name}/{path.name}"
-    with _opened(path, "rb") as stream:
-        lines = utf8_lines(_counted(stream, advance) if advance else stream, name)
-        for number, line in islice(((number, line) for number, line in lines if line.strip()), limit):
-            place = f"{name}:{number}"
-            yield place, parse_row(line, place)
-
-
-def _counted(stream: Iterable[bytes], advance: Callable[[int], object]) -> Iterator[bytes]:
-    for line in stream:
-        advance(len(line))
-        yield line
+    name = _short_name(path)
+    return _with_places(numbered_json_lines(path, name, advance), name, limit)
 
 
 def read_table(
@@ -94,27 +84,61 @@ def read_table(
 
     In csv a quoted value may hold line breaks; tsv knows no quotes. Raises UserError with the place.
     """
-    name = f"{path.parent.name}/{path.name}"
+    name = _short_name(path)
+    return _with_places(numbered_table(path, name, columns, delimiter), name, limit)
+
+
+def _short_name(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+def _with_places(rows: Iterator[tuple[int, Row]], name: str, limit: int | None) -> Iterator[tuple[str, Row]]:
+    return ((f"{name}:{number}", row) for number, row in islice(rows, limit))
+
+
+def numbered_json_lines(
+    path: Path, name: str, advance: Callable[[int], object] | None = None
+) -> Iterator[tuple[int, Row]]:
+    """Yield (line number from 1, object) of a UTF-8 JSON-lines file that messages call `name`, as `read_json_lines`."""
+    with _opened(path, "rb") as stream:
+        for number, line in utf8_lines(_counted(stream, advance) if advance else stream, name):
+            if line.strip():
+                yield number, parse_row(line, f"{name}:{number}")
+
+
+def _counted(stream: Iterable[bytes], advance: Callable[[int], object]) -> Iterator[bytes]:
+    for line in stream:
+        advance(len(line))
+        yield line
+
+
+def numbered_table(path: Path, name: str, columns: list[str] | None, delimiter: str) -> Iterator[tuple[int, Row]]:
+    """Yield (number from 1 of the line that a row begins on, row) of a file that messages call `name`, as `read_table`.
+
+    Raises UserError also for a name of two columns.
+    """
     csv.field_size_limit(LONGEST_FIELD)
     quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
     line = 0
     try:
         with _opened(path, "r", "utf-8-sig") as stream:
-            reader = csv.DictReader(stream, columns, EXTRA, delimiter=delimiter, quoting=quoting, strict=True)
-            for row in islice(reader, limit):
-                line = reader.line_num
-                _check_columns(f"{name}:{line}", row, list(reader.fieldnames or ()))
-                yield f"{name}:{line}", row
+            reader = csv.reader(stream, delimiter=delimiter, quoting=quoting, strict=True)
+            names = next(reader, []) if columns is None else columns
+            if twice := [column for column, count in Counter(names).items() if count > 1]:
+                raise UserError(f"{name}:1: two columns are called {twice[0]!r}; name each differently")
+            line = reader.line_num
+            for values in reader:
+                first, line = line + 1, reader.line_num
+                if values and len(values) != len(names):
+                    raise UserError(
+                        f"{name}:{first}: {len(values)} columns instead of {len(names)} ({', '.join(names)})"
+                    )
+                if values:
+                    yield first, dict(zip(names, values, strict=True))
     except UnicodeDecodeError as error:
         raise UserError(f"{name}: not UTF-8 after line {line} ({error.reason}); fetch or convert it") from error
     except csv.Error as error:
         raise UserError(f"{name}:{line + 1}: broken csv ({error}); fix the line") from error
-
-
-def _check_columns(place: str, row: dict[str, Any], names: list[str]) -> None:
-    if EXTRA in row or None in row.values():
-        found = sum(value is not None for value in row.values()) + len(row.get(EXTRA, [None])) - 1
-        raise UserError(f"{place}: {found} columns instead of {len(names)} ({', '.join(names)})")
 
 
 def checked_text(text: str, place: str) -> str:
@@ -126,11 +150,21 @@ def checked_text(text: str, place: str) -> str:
     return text
 
 
-def read_texts(source: str) -> list[str]:
-    """Return the non-blank lines of a UTF-8 file, or of standard input for `-`. Raises UserError with the line."""
+def read_texts(source: str) -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, text) of the non-blank lines of a UTF-8 file, or of standard input for `-`.
+
+    Raises UserError with the line.
+    """
     try:
-        data = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+        with _bytes_of(source) as stream:
+            for number, line in utf8_lines(stream, f"--input {source}"):
+                if text := line.strip():
+                    yield number, text
     except OSError as error:
         raise UserError(f"--input {source}: cannot be read ({error.strerror})") from error
-    lines = (line.strip() for _, line in utf8_lines(data.split(b"\n"), f"--input {source}"))
-    return [line for line in lines if line]
+
+
+def _bytes_of(source: str) -> contextlib.AbstractContextManager[Iterable[bytes]]:
+    if source == "-":
+        return contextlib.nullcontext(sys.stdin.buffer if sys.stdin else ())  # it may be closed
+    return Path(source).open("rb")

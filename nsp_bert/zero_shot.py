@@ -17,15 +17,15 @@ from typing import Any, overload
 import numpy as np
 
 from nsp_bert.cards import Position, parse_template
-from nsp_bert.checkpoints.checkpoint import open_checkpoint
+from nsp_bert.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL
 from nsp_bert.encoding import encode_label_pairs
 from nsp_bert.errors import UserError
-from nsp_bert.scoring.scorer import Scorer
-from nsp_bert.tokenization import EncodedPair, make_pair_encoder
+from nsp_bert.scoring.scorer import Progress, Scorer
+from nsp_bert.tokenization import EncodedPair, PairEncoder, make_pair_encoder
 
 HEADS = ("encoder", "pooler", "NSP")
-CHUNK = 1024  # texts or pairs that are scored together: batches are cut from them by length
+CHUNK = 4096  # pairs that are scored together: batches are cut from them by length
 REMEMBERED = 65_536  # texts whose scores are kept, in case they come again
 MAX_LENGTH = 128
 
@@ -64,9 +64,19 @@ class PairScorer:
         max_length: int = MAX_LENGTH,
     ):
         """Load a checkpoint by its name or folder. Raises UserError where it, or its NSP head, is not there."""
-        self._checkpoint = open_checkpoint(model, HEADS)
-        self.encoder = make_pair_encoder(self._checkpoint, max_length)
-        self._scorer = Scorer(self._checkpoint, precision, batch_tokens, backend)
+        checkpoint = open_checkpoint(model, HEADS)
+        encoder = make_pair_encoder(checkpoint, max_length)
+        self._take(checkpoint, encoder, Scorer(checkpoint, precision, batch_tokens, backend))
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, encoder: PairEncoder, scorer: Scorer) -> PairScorer:
+        """Return the scorer of pairs of a checkpoint that is open, with its encoder and its NSP head loaded."""
+        made = cls.__new__(cls)
+        made._take(checkpoint, encoder, scorer)
+        return made
+
+    def _take(self, checkpoint: Checkpoint, encoder: PairEncoder, scorer: Scorer) -> None:
+        self.encoder, self._checkpoint, self._scorer = encoder, checkpoint, scorer
 
     @property
     def model(self) -> str:
@@ -80,7 +90,7 @@ class PairScorer:
         encoded = (self.encoder.encode([part(first, "right")], [part(second, "right")]) for first, second in taken)
         return self.score(encoded, len(taken), progress=progress)
 
-    def score(self, pairs: Iterable[EncodedPair], total: int, *, progress: bool = False) -> np.ndarray:
+    def score(self, pairs: Iterable[EncodedPair], total: int, *, progress: Progress = False) -> np.ndarray:
         """Return the log-odds float32 (total,) of encoded pairs. Raises KeyboardInterrupt after Ctrl-C."""
         scores = self._scorer.score(pairs, total, progress=progress)
         if not scores.complete:
@@ -104,6 +114,13 @@ class ZeroShotClassifier:
         self._pairs = PairScorer(
             model, precision=precision, backend=backend, batch_tokens=batch_tokens, max_length=max_length
         )
+
+    @classmethod
+    def of(cls, pairs: PairScorer) -> ZeroShotClassifier:
+        """Return the classifier by a scorer of pairs."""
+        made = cls.__new__(cls)
+        made._pairs = pairs
+        return made
 
     @property
     def model(self) -> str:
@@ -138,7 +155,8 @@ class ZeroShotClassifier:
         for fewer than two labels, labels that are alike, or a template without one {}.
         """
         prompts = Prompts.of(labels, [template] if isinstance(template, str) else template)
-        answers = self._answers(iter([texts] if isinstance(texts, str) else texts), prompts, position, progress)
+        given = [texts] if isinstance(texts, str) else texts
+        answers = self.answers(given, prompts, position, progress=progress)
         results = (make_result(text, prompts.labels, odds, multi_label, threshold) for text, odds in answers)
         if isinstance(texts, str):
             return next(results)
@@ -149,26 +167,45 @@ class ZeroShotClassifier:
     ) -> np.ndarray:
         """Return the log-odds float32 (texts, labels)."""
         prompts = Prompts.of(labels, [template])
-        rows = [odds for _, odds in self._answers(iter(texts), prompts, position, progress=False)]
+        rows = [odds for _, odds in self.answers(texts, prompts, position)]
         return np.array(rows, np.float32).reshape(-1, len(prompts.labels))
 
-    def _answers(
-        self, texts: Iterator[str], prompts: Prompts, position: Position, progress: bool
+    def answers(
+        self,
+        texts: Iterable[str],
+        prompts: Prompts,
+        position: Position,
+        *,
+        known: Iterable[np.ndarray] = (),
+        progress: Progress = False,
     ) -> Iterator[tuple[str, np.ndarray]]:
-        """Yield (text, log-odds float32 (labels,)); a text that comes again is not scored again."""
+        """Yield (text, log-odds float32 (labels,)), `prompts.at_once` of them at a time; one that is there is taken.
+
+        A text that comes again is not scored again. `known` holds the log-odds of the first texts from an earlier run,
+        a multiple of those scored at once, so that what is scored together does not depend on where that run ended.
+        """
         remembered: dict[str, np.ndarray] = {}
-        while chunk := list(islice(texts, CHUNK)):
+        coming, there = iter(texts), iter(known)
+        while chunk := list(islice(coming, prompts.at_once)):
+            remembered |= dict(zip(chunk, there, strict=False))
             new = [text for text in dict.fromkeys(chunk) if text not in remembered]
-            pairs = chain.from_iterable(
-                encode_label_pairs(self._pairs.encoder, new, words, position) for words in prompts.texts
-            )
-            total = len(prompts.texts) * len(new) * len(prompts.labels)
-            odds = self._pairs.score(pairs, total, progress=progress) if new else np.empty(0, np.float32)
-            means = odds.reshape(len(prompts.texts), len(new), len(prompts.labels)).mean(axis=0)
-            remembered |= dict(zip(new, means, strict=True))
+            remembered |= dict(zip(new, self._mean_odds(new, prompts, position, progress), strict=True))
+            if callable(progress):
+                progress((len(chunk) - len(new)) * prompts.of_a_text)
             yield from ((text, remembered[text]) for text in chunk)
             if len(remembered) > REMEMBERED:
                 remembered.clear()
+
+    def _mean_odds(self, texts: list[str], prompts: Prompts, position: Position, progress: Progress) -> np.ndarray:
+        """Return the log-odds float32 (texts, labels), means over the templates."""
+        shape = len(prompts.texts), len(texts), len(prompts.labels)
+        if not texts:
+            return np.empty(shape[1:], np.float32)
+        pairs = chain.from_iterable(
+            encode_label_pairs(self._pairs.encoder, texts, words, position) for words in prompts.texts
+        )
+        odds = self._pairs.score(pairs, len(texts) * prompts.of_a_text, progress=progress)
+        return odds.reshape(shape).mean(axis=0)
 
 
 @dataclass(frozen=True)
@@ -177,6 +214,16 @@ class Prompts:
 
     labels: list[str]
     texts: list[list[str]]
+
+    @property
+    def of_a_text(self) -> int:
+        """How many pairs a text has."""
+        return len(self.texts) * len(self.labels)
+
+    @property
+    def at_once(self) -> int:
+        """How many texts are scored together."""
+        return max(CHUNK // self.of_a_text, 1)
 
     @classmethod
     def of(cls, labels: Labels, templates: Sequence[str]) -> Prompts:

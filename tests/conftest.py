@@ -12,7 +12,7 @@ import random_checkpoint
 from hypothesis import HealthCheck, settings
 
 from nsp_bert.scoring.score_files import ScoreFile
-from nsp_bert.scoring.scorer import Scores
+from nsp_bert.scoring.scorer import Progress, Scores
 from nsp_bert.terminal import run_main
 
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
@@ -77,7 +77,9 @@ class RandomScorer:
     def __init__(self, *_arguments: object, **_options: object):
         pass
 
-    def score(self, pairs: Iterable[object], total: int, journal: ScoreFile | None = None) -> Scores:
+    def score(
+        self, pairs: Iterable[object], total: int, journal: ScoreFile | None = None, *, progress: Progress = True
+    ) -> Scores:
         """Return scores that depend on their number alone."""
         assert len(list(pairs)) == total
         scores = np.random.default_rng(total).normal(size=total).astype(np.float32)

@@ -17,9 +17,10 @@ PROGRAM = """
 import os, sys, time
 from nsp_bert.scoring import backends
 from nsp_bert.scoring import scorer
+from nsp_bert import zero_shot
 import nsp_bert_classification
 from nsp_bert.terminal import run_main
-scorer.WINDOW_PAIRS = 32
+scorer.WINDOW_PAIRS = zero_shot.CHUNK = 32
 whole, calls = backends.BACKENDS["tensorflow"], []
 def load(*arguments):
     backend = whole(*arguments)

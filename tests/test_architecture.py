@@ -16,7 +16,7 @@ from nsp_bert.results.fingerprint import imported_files
 # each other; the rest are files.
 FLOORS = (
     ("errors", "environment", "files", "terminal", "start"),
-    ("cards", "rows"),
+    ("cards", "rows", "own_input"),
     ("checkpoints/",),
     ("tokenization", "contents", "encoding", "knowledge_base", "answer_mapping"),
     ("scoring/", "training/"),
@@ -26,7 +26,7 @@ FLOORS = (
     ("session",),
     ("methods/",),
     ("cli",),
-    ("runner", "zero_shot"),
+    ("runner", "zero_shot", "own_texts"),
     ("utils",),
     ("scripts",),
 )

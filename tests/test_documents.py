@@ -48,6 +48,7 @@ def test_documented_commands_run(
 ) -> None:
     """Word for word but for what a user brings along: a random checkpoint, a text and short training stand in."""
     (tmp_path / "texts.txt").write_text("主场取胜\n央行降息\n", encoding="utf-8")
+    (tmp_path / "texts.csv").write_text("text,label\n主场取胜,体育\n央行降息,财经\n", encoding="utf-8")
     (tmp_path / "corpus").mkdir()
     lines = ["春天来了，花开了，鸟也叫。\n出门去，看风景。", "秋天到了，叶落了。\n天凉，加衣服。"] * 20
     (tmp_path / "corpus" / "a.txt").write_text("\n\n".join(lines), encoding="utf-8")

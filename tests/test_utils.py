@@ -151,10 +151,10 @@ def test_any_text_survives_the_loader(
 def test_texts_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "texts.txt"
     path.write_bytes("\ufeff甲\r\n\r\n 乙\u2028丙 \n".encode())
-    assert read_texts(str(path)) == ["甲", "乙\u2028丙"]
+    assert list(read_texts(str(path))) == [(1, "甲"), (3, "乙\u2028丙")]
     path.write_bytes("好\n".encode() + "坏\n".encode("gb18030"))
     with pytest.raises(UserError, match=r"texts\.txt:2: not UTF-8"):
-        read_texts(str(path))
+        list(read_texts(str(path)))
 
 
 def test_tokens_are_bert_s(vocab_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_equal_texts_are_scored_once(classify: ZeroShotClassifier, monkeypatch: 
         return score(self, pairs, total, progress=progress)
 
     monkeypatch.setattr(PairScorer, "score", counted)
-    monkeypatch.setattr(zero_shot, "CHUNK", 2)
+    monkeypatch.setattr(zero_shot, "CHUNK", 6)
     results = classify(["甲", "乙", "甲", "甲", "乙", "丙"], LABELS)
     assert totals == [6, 3]
     assert results[0] == results[2] == results[3]

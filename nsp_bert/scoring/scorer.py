@@ -26,6 +26,7 @@ from nsp_bert.tokenization import EncodedPair
 
 WINDOW_PAIRS = 8192  # sorted by length together; bounds the memory that encoded pairs take
 Item = TypeVar("Item")
+Progress = bool | Callable[[int], object]
 
 
 class Scores(NamedTuple):
@@ -91,22 +92,24 @@ class Scorer:
         return f"first scores after {first:.1f} s; {shares}"
 
     def score(
-        self, pairs: Iterable[EncodedPair], total: int, journal: ScoreFile | None = None, *, progress: bool = True
+        self, pairs: Iterable[EncodedPair], total: int, journal: ScoreFile | None = None, *, progress: Progress = True
     ) -> Scores:
         """Return the log-odds of `total` pairs; Ctrl-C ends early and keeps what is there.
 
-        `journal` takes them on disk as they come; what it holds already is not scored again. Raises UserError for
-        log-odds that are no numbers, or where the journal cannot be written.
+        `journal` takes them on disk as they come; what it holds already is not scored again. `progress` shows a bar,
+        or hears how many pairs more are done. Raises UserError for log-odds that are no numbers, or where the journal
+        cannot be written.
         """
         values = journal.values if journal else np.full(total, np.nan, np.float32)
         there = int((~np.isnan(values)).sum())
         complete, started = True, time.monotonic()
         threads = ThreadPoolExecutor(self._backend.streams)
-        with progress_bar(total, "scoring", " pairs", show=progress) as bar:
+        with progress_bar(total, "scoring", " pairs", show=progress is True) as bar:
+            advance = progress if callable(progress) else bar.update
             try:
                 for window in self._waiting(read_ahead(make_windows(pairs, self._batch_tokens))):
                     for count in self._score_window(window, values, journal, threads):
-                        bar.update(count)
+                        advance(count)
             except KeyboardInterrupt:
                 complete = False
             finally:

@@ -1,0 +1,337 @@
+"""Texts and labels of the user's own: from the command line or a file, answered as they come by the Python API."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import ExitStack, closing, redirect_stdout
+from dataclasses import dataclass
+from itertools import chain, islice, tee
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+from rich.table import Table
+
+from nsp_bert.cards import CANDIDATES_CONTRAST, Position, parse_template
+from nsp_bert.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from nsp_bert.encoding import encode_label_pairs
+from nsp_bert.errors import UserError
+from nsp_bert.files import digest
+from nsp_bert.own_input import DELIMITERS, JSON_LINES, OwnText, OwnTexts, Source, read_labels
+from nsp_bert.results.answers import (
+    SHOWN,
+    AnswerFile,
+    AnswerStream,
+    AnswerTable,
+    Destination,
+    ReaderGoneError,
+    TextAnswer,
+)
+from nsp_bert.results.fingerprint import checkpoint_digest
+from nsp_bert.results.runs import Answer, Run, Subject, prepare_output, rounded
+from nsp_bert.results.summary import Confusion
+from nsp_bert.results.tables import print_table
+from nsp_bert.rows import checked_text
+from nsp_bert.scoring.precision import AUTO, COMPARED_PAIRS, choose_precision
+from nsp_bert.session import ZERO_SHOT, Options, Scorers
+from nsp_bert.terminal import INTERRUPTED, plain_console, progress_bar
+from nsp_bert.tokenization import PairEncoder, make_pair_encoder
+from nsp_bert.zero_shot import MAX_LENGTH, PairScorer, Prompts, ZeroShotClassifier
+
+STREAM = "-"  # standard input or output
+SHOWN_LABELS = 12  # of a confusion matrix
+
+
+def check_options(own: OwnTexts, options: Options) -> None:
+    """Raise UserError for options that do not apply to own texts, or not to these."""
+    others = {
+        "--dataset": options.dataset,
+        "--data-dir": options.data_dir,
+        "--split": options.split,
+        "--submission": options.submission,
+        "--calibration": options.calibration,
+        "--ablate": options.prompt.ablate,
+        "--overwrite": options.overwrite,
+    }
+    if given := [name for name, value in others.items() if value]:
+        raise UserError(f"{', '.join(given)}: about a dataset's files, which own texts do not have; leave it out")
+    if own.text is None and own.input is None:
+        raise UserError("no text to classify; give --text TEXT or --input FILE (- for standard input)")
+    columns = {"--text-column": own.text_column, "--label-column": own.label_column}
+    named = [name for name, value in columns.items() if value is not None]
+    if named and Path(own.input or "").suffix.lower() not in (*DELIMITERS, *JSON_LINES):
+        raise UserError(f"{', '.join(named)}: about a csv, tsv or jsonl file that --input names; leave it out")
+    if own.label_column is not None and own.text is not None:
+        raise UserError("--label-column: the texts of --text have no label; leave one of the two out")
+
+
+def check_files(own: OwnTexts, options: Options) -> None:
+    """Raise UserError for an input that cannot be read, and for an output that cannot be written or resumed."""
+    output = options.output
+    if own.input is not None and own.input != STREAM and (reason := _unreadable(own.input)):
+        raise UserError(f"--input {own.input}: cannot be read ({reason}); name a file, or - for standard input")
+    if options.resume and (output is None or str(output) == STREAM):
+        raise UserError("--resume: only what --output FILE holds can be resumed; name a file, or leave it out")
+    if output is None or str(output) == STREAM:
+        return
+    there = os.path.exists(output)
+    if options.resume and own.input is not None and not os.path.isfile(own.input):
+        raise UserError("--resume: standard input and pipes cannot be read again from their start; give --input FILE")
+    if there and not os.path.isfile(output):
+        raise UserError(f"--output {output}: not a plain file; name another, or - to print the answers")
+    if there and own.input not in (None, STREAM) and os.path.samefile(output, own.input):
+        raise UserError(f"--output {output}: the file of --input; name another")
+    prepare_output(output.parent)
+
+
+def _unreadable(path: str) -> str:
+    """Return why a path cannot be read as a file or a pipe; empty where it can."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        return error.strerror or "no such file"
+    if os.path.isdir(path):
+        return "a folder"
+    return "" if os.access(path, os.R_OK) else "permission denied"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What every text is asked: label -> prompt word, the template, where the prompt is, the longest pair in tokens."""
+
+    words: dict[str, str]
+    template: str
+    position: Position
+    max_length: int
+
+    @property
+    def prompts(self) -> Prompts:
+        """The prompts of the labels."""
+        return Prompts.of(self.words, [self.template])
+
+    @property
+    def settings(self) -> dict[str, str | int | None]:
+        """What a result says of it, beside the labels."""
+        return {"template": self.template, "prompt_position": self.position, "max_length": self.max_length}
+
+
+def make_question(own: OwnTexts, options: Options) -> Question:
+    """Return what the options ask. Raises UserError for labels or a template that are not right."""
+    template = parse_template(checked_text(options.prompt.template or "{}", "--template")).text
+    position = options.prompt.prompt_position or "prefix"
+    return Question(read_labels(own.labels), template, position, options.max_length or MAX_LENGTH)
+
+
+def classify_own_texts(own: OwnTexts, options: Options) -> int:
+    """Answer every text; return the exit status. Raises UserError for options, labels and files that are not right."""
+    check_options(own, options)
+    question = make_question(own, options)
+    check_files(own, options)
+    source, out = Source(own, tuple(question.words), options.limit), sys.stdout
+    with ExitStack() as stack:
+        if options.output == Path(STREAM):
+            stack.enter_context(redirect_stdout(sys.stderr))  # messages and tables: `out` is for answers alone
+        return classify(source, question, options, out)
+
+
+def classify(source: Source, question: Question, options: Options, out: TextIO) -> int:
+    """Answer the texts of a source, to standard output on `out`; return the exit status."""
+    total = sum(1 for _ in source) if source.stays else None  # every row is looked at before any is scored
+    rows, labels = iter(source), len(question.words)
+    wanted = max(SHOWN + 1, COMPARED_PAIRS // labels if options.precision == AUTO else 0)
+    first = list(islice(rows, wanted))
+    total = len(first) if len(first) < wanted else total
+    check_number(first, source.own, options)
+    checkpoint = open_checkpoint(options.model, ZERO_SHOT.heads)
+    encoder = make_pair_encoder(checkpoint, question.max_length)
+    number = f"{total} texts x {labels} labels = {total * labels} pairs" if total else f"texts x {labels} labels"
+    print(f"{number}, {question.position} {question.template}, {checkpoint.name}, {options.precision}")
+    scorers = Scorers(checkpoint, options)
+    precision = settle_precision(options.precision, scorers, encoder, question, [own.text for own in first])
+    ask = ZeroShotClassifier.of(PairScorer.of(checkpoint, encoder, scorers[precision]))
+    setup = Setup(source, question, options, checkpoint, precision)
+    with closing(open_destination(setup, out)) as destination:
+        outcome = answer(chain(first, rows), question, ask, destination, total)
+        if outcome.complete:
+            destination.finish()
+    if outcome.interrupted:
+        answered = max(outcome.answered, destination.kept)
+        print(f"interrupted: {answered:,} texts are answered{remark(destination, source)}", file=sys.stderr)
+    if source.own.label_column is not None and outcome.answered:
+        print_accuracy(make_run(setup, outcome))
+    if options.verbose:
+        print(scorers[precision].timing)
+    return INTERRUPTED if outcome.interrupted else 0
+
+
+def check_number(first: list[OwnText], own: OwnTexts, options: Options) -> None:
+    """Raise UserError for no text, and for more than a terminal is given."""
+    if not first:
+        raise UserError(f"--input {own.input}: holds no text; name a file that does")
+    if len(first) > SHOWN and options.output is None and own.label_column is None:
+        raise UserError(f"more than {SHOWN} texts: give --output FILE for the answers, or --output - to print them")
+
+
+def settle_precision(wanted: str, scorers: Scorers, encoder: PairEncoder, question: Question, first: list[str]) -> str:
+    """Return the precision, which --precision auto leaves to a comparison on the first texts."""
+    texts, labels = list(dict.fromkeys(first)), len(question.words)
+    precision, _ = choose_precision(
+        wanted,
+        scorers.__getitem__,
+        lambda count: encode_label_pairs(encoder, texts[:count], question.prompts.texts[0], question.position),
+        [labels] * len(texts),
+        lambda scores, count: scores.reshape(count, labels).argmax(1),
+    )
+    return precision
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the answers depend on."""
+
+    source: Source
+    question: Question
+    options: Options
+    checkpoint: Checkpoint
+    precision: str
+
+    @property
+    def settings(self) -> dict[str, str | int | None]:
+        """What a result says of it."""
+        options = self.options
+        computed = {"precision": self.precision, "backend": options.backend, "limit": options.limit}
+        return self.question.settings | computed
+
+    @property
+    def header(self) -> dict[str, object]:
+        """What makes one run another run."""
+        own = self.source.own
+        return self.settings | {
+            "labels": self.question.words,
+            "checkpoint": checkpoint_digest(self.checkpoint),
+            "texts": own.text,
+            "input": digest(Path(own.input)) if own.input is not None and self.source.stays else None,
+            "text_column": own.text_column,
+            "label_column": own.label_column,
+        }
+
+
+def open_destination(setup: Setup, out: TextIO) -> Destination:
+    """Return where the answers go. Raises UserError where a file cannot be written."""
+    output = setup.options.output
+    if output is None:
+        return AnswerTable()
+    if output == Path(STREAM):
+        return AnswerStream(out)
+    return AnswerFile(output, setup.header, setup.question.prompts.at_once, setup.options.resume)
+
+
+class Outcome:
+    """What has been answered: how often each (label, prediction), in how many seconds, and what ended it early."""
+
+    def __init__(self) -> None:
+        """Begin without an answer."""
+        self.counts: Counter[tuple[str | None, str]] = Counter()
+        self.answered = 0
+        self.seconds = 0.0
+        self.interrupted = self.unread = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether every text is answered."""
+        return not (self.interrupted or self.unread)
+
+
+def answer(
+    rows: Iterable[OwnText], question: Question, ask: ZeroShotClassifier, destination: Destination, total: int | None
+) -> Outcome:
+    """Give the answers to the destination as they come, until they end or somebody ends them."""
+    outcome, started, prompts = Outcome(), time.monotonic(), question.prompts
+    asked, told = tee(rows)
+    texts = (own.text for own in asked)
+    pairs = None if total is None else total * prompts.of_a_text
+    with progress_bar(pairs, "scoring", " pairs", show=not destination.on_terminal) as bar:
+        answers = ask.answers(texts, prompts, question.position, known=destination.known(), progress=bar.update)
+        try:
+            for own, (_, odds) in zip(told, answers, strict=True):
+                scores = dict(zip(prompts.labels, rounded(odds), strict=True))
+                prediction = max(scores, key=scores.__getitem__)
+                if outcome.answered >= destination.kept:
+                    destination.add(TextAnswer(own.text, prediction, scores, own.line, own.label))
+                outcome.counts[own.label, prediction] += 1
+                outcome.answered += 1
+        except KeyboardInterrupt:
+            outcome.interrupted = True
+        except ReaderGoneError:  # run_main tells of it
+            outcome.unread = True
+    outcome.seconds = time.monotonic() - started
+    return outcome
+
+
+def remark(destination: Destination, source: Source) -> str:
+    """Return where what was answered before an interrupt is."""
+    if not isinstance(destination, AnswerFile):
+        return ""
+    if source.stays:
+        return "; they are kept, and the same command with --resume goes on"
+    return f"; they are in {destination.path}, below its first line: what comes through a pipe cannot be resumed"
+
+
+def make_run(setup: Setup, outcome: Outcome) -> Run:
+    """Return the run of texts with labels, as of a dataset. Texts that were answered alike are one object in it."""
+    labels = tuple(setup.question.words)
+    subject = Subject(
+        card="own_texts",
+        title="own texts",
+        task="classification",
+        mapping=CANDIDATES_CONTRAST,
+        split=Path(setup.source.own.input or "").name,
+        model=setup.checkpoint.name,
+        labels=labels,
+        part="",
+        method=ZERO_SHOT.name,
+    )
+    none = np.empty(0, np.float32)
+    alike = ([Answer(0, None, *pair, none)] * count for pair, count in outcome.counts.items())
+    return Run(
+        subject=subject,
+        settings=setup.settings,
+        default_prompt=False,
+        sample=False,
+        complete=outcome.complete,
+        answers=list(chain.from_iterable(alike)),
+        published=None,
+        pairs=outcome.answered * len(labels),
+        seconds=outcome.seconds,
+    )
+
+
+def print_accuracy(run: Run) -> None:
+    """Print the table that a dataset ends with, and which labels are taken for which."""
+    print_table([run.summary])
+    if run.metrics and run.metrics.confusion:
+        print_confusion(run.metrics.confusion)
+
+
+def print_confusion(confusion: Confusion) -> None:
+    """Print the matrix, or where it would be too wide the most frequent confusions."""
+    labels, counts = confusion.labels, np.array(confusion.counts)
+    if len(labels) <= SHOWN_LABELS:
+        headers = ["label", *(f"→ {label}" for label in labels)]
+        lines = [[label, *map(str, row)] for label, row in zip(labels, counts, strict=True)]
+    else:
+        headers = ["label", "taken for", "texts"]
+        np.fill_diagonal(counts, 0)
+        order = np.argsort(-counts, axis=None, kind="stable")[:SHOWN_LABELS]
+        places = [divmod(int(place), len(labels)) for place in order]
+        lines = [[labels[i], labels[j], str(counts[i, j])] for i, j in places if counts[i, j]]
+    table = Table(header_style="bold")
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    for line in lines:
+        table.add_row(*line)
+    plain_console().print(table)
