@@ -5,8 +5,9 @@
 
 Every dataset is run by its own script with --resume: a result that is in the output folder, complete and made from
 the same data, checkpoint, code and settings, is not computed again, so that an interrupted benchmark goes on where it
-stopped. In the end DIR/tables.md and one CSV file a table: Table 1 (score = mean of the nine), accuracy by model and
-template, samples-contrast in batches, --calibration, and the ablations.
+stopped. In the end DIR/tables.md, and a CSV and a LaTeX file a table: Table 1 (score = mean of the nine), accuracy by
+model and template, samples-contrast in batches, --calibration, and the ablations. Table 1 is also printed. --dataset
+takes other datasets too, a card of your own among them: they are beside the nine and have no part in the score.
 
 Cost in pairs a model on test_public: --prompts default 0.4 M, templates 1.1 M, all 2.2 M, nearly all of them for
 classification.
@@ -21,33 +22,34 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
 import nsp_bert_classification
 import nsp_bert_cloze_style
 import nsp_bert_coreference_resolution
+import nsp_bert_entity_linking
 import nsp_bert_sentence_pair
-from nsp_bert.cards import SAMPLES_CONTRAST, Card, load_card
+from nsp_bert.cards import SAMPLES_CONTRAST, Card, card_names, load_card, load_cards
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL
 from nsp_bert.cli import add_scoring_options, positive
 from nsp_bert.errors import UserError
 from nsp_bert.files import locked_folder, write_text
-from nsp_bert.results.benchmark_tables import FEWCLUE, Table, all_tables
+from nsp_bert.results.benchmark_tables import FEWCLUE, PUBLISHED, Table, all_tables
 from nsp_bert.results.fingerprint import checkpoint_digest
 from nsp_bert.results.runs import prepare_output, read_summaries
 from nsp_bert.results.summary import CALIBRATIONS, ENSEMBLE, NSP_BERT, Summary
-from nsp_bert.results.tables import comma_separated, markdown
+from nsp_bert.results.tables import comma_separated, latex, markdown, print_groups
 from nsp_bert.scoring.precision import AUTO
 from nsp_bert.session import ZERO_SHOT, Options, PromptOptions
-from nsp_bert.terminal import INTERRUPTED, run_main
+from nsp_bert.terminal import INTERRUPTED, plain_console, run_main
 
 SCRIPTS: dict[str, Callable[[Options], int]] = {
     "classification": nsp_bert_classification.run,
     "sentence-pair": nsp_bert_sentence_pair.run,
     "cloze": nsp_bert_cloze_style.run,
     "coreference": nsp_bert_coreference_resolution.run,
+    "entity-linking": nsp_bert_entity_linking.run,
 }
 DEFAULT, TEMPLATES, ALL = "default", "templates", "all"
 
@@ -59,8 +61,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--models", nargs="+", default=[DEFAULT_MODEL], metavar="NAME_OR_DIR", help="default: nsp_bert_mini"
     )
-    parser.add_argument("--dataset", nargs="+", choices=FEWCLUE, default=list(FEWCLUE), help="default: all nine")
-    parser.add_argument("--splits", nargs="+", default=["test_public"], help="default: test_public")
+    parser.add_argument("--dataset", nargs="+", metavar="NAME", help=f"of any card; default: {', '.join(FEWCLUE)}")
+    parser.add_argument("--splits", nargs="+", help="default: the dataset's own, test_public for the nine")
     parser.add_argument(
         "--prompts",
         choices=(DEFAULT, TEMPLATES, ALL),
@@ -93,20 +95,32 @@ def main(arguments: list[str] | None) -> int:
     options = parse_arguments(arguments)
     if ENSEMBLE in options.calibration and options.prompts != DEFAULT:
         raise UserError("--calibration ensemble scores every template as it is: leave it or --prompts out")
+    datasets = [(card, split) for card in chosen_cards(options.dataset) for split in options.splits or [card.split]]
     prepare_output(options.output)
     with locked_folder(options.output):
         models = open_models(options.models, options.output)
         for model in models:
-            for name in options.dataset:
-                for split in options.splits:
-                    card = load_card(name)
-                    status = SCRIPTS[card.task](script_options(options, card, model, split))
-                    if status == INTERRUPTED:
-                        return status
-        tables = all_tables(collect(options, models))
+            for card, split in datasets:
+                status = SCRIPTS[card.task](script_options(options, card, model, split))
+                if status == INTERRUPTED:
+                    return status
+        tables = all_tables(collect(options, models, [(card.name, split) for card, split in datasets]))
         write_tables(tables, options.output)
+    print_main_table(tables)
     print(f"{options.output / 'tables.md'}: {', '.join(table.title for table in tables)}")
     return 0
+
+
+def chosen_cards(names: list[str] | None) -> list[Card]:
+    """Return the cards of these names, in any case; without names those of the nine that can be read.
+
+    Raises UserError for a name that has no card, or one that cannot be read.
+    """
+    if not names:
+        nine = [card for card in load_cards() if card.name in FEWCLUE]
+        return sorted(nine, key=lambda card: FEWCLUE.index(card.name))
+    known = {name.lower(): name for name in card_names()}
+    return [load_card(name) for name in dict.fromkeys(known.get(name.lower(), name) for name in names)]
 
 
 def open_models(names: list[str], output: Path) -> list[Model]:
@@ -152,19 +166,19 @@ def folder_name(prompts: str) -> str:
     return "" if prompts == DEFAULT else prompts
 
 
-def collect(options: argparse.Namespace, models: list[Model]) -> list[Summary]:
-    """Return the summaries of the models' runs in the output folder, the same run once, none of another checkpoint.
+def collect(options: argparse.Namespace, models: list[Model], datasets: list[tuple[str, str]]) -> list[Summary]:
+    """Return the summaries of the models' runs of (dataset, split), the same run once, none of another checkpoint.
 
     Of two that differ in their calibration alone, which is no setting of the headline, the one that has it.
     """
     runs: dict[str, Summary] = {}
     for model in models:
         for folder in sorted({path.parent for path in model.folder.rglob("*.json")}):
-            for name, split in product(options.dataset, options.splits):
+            for name, split in datasets:
                 for summary in read_summaries(folder, name, split, NSP_BERT, None):
                     made_by = summary.fingerprint.checkpoint if summary.fingerprint else ""
                     if made_by == model.checksum and comparable(summary, options):
-                        key = json.dumps([made_by, name, split, summary.settings])
+                        key = json.dumps([made_by, summary.dataset, split, summary.settings])
                         runs[key] = max(runs.get(key, summary), summary, key=lambda run: len(run.calibration or ()))
     return list(runs.values())
 
@@ -180,11 +194,25 @@ def comparable(summary: Summary, options: argparse.Namespace) -> bool:
 
 
 def write_tables(tables: list[Table], folder: Path) -> None:
-    """Write `tables.md` with all tables and `NAME.csv` for each."""
+    """Write `tables.md` with all tables, and `NAME.csv` and `NAME.tex` for each."""
     sections = [f"## {table.title}\n\n{table.note}\n\n{markdown(table.headers, table.rows)}" for table in tables]
     write_text("# Benchmark\n\n" + "\n".join(sections), folder / "tables.md")
     for table in tables:
         write_text(comma_separated(table.headers, table.rows), folder / f"{table.name}.csv")
+        comment = f"% {table.title}. {table.note}\n% \\usepackage{{booktabs}}, for Chinese also ctex with XeLaTeX\n"
+        write_text(comment + latex(table.headers, table.rows), folder / f"{table.name}.tex")
+
+
+def print_main_table(tables: list[Table]) -> None:
+    """Print Table 1, if it is there: published methods, then ours."""
+    console = plain_console()
+    for table in (one for one in tables if one.name == "table1"):
+        published = [row for row in table.rows if row[0].endswith(PUBLISHED)]
+        ours = [row for row in table.rows if row not in published]
+        named = [[name.removesuffix(PUBLISHED), *cells] for name, *cells in published]
+        console.print(f"\n{table.title}: published methods, then ours")
+        print_groups(table.headers, [named, ours], console)
+        console.print(table.note)
 
 
 if __name__ == "__main__":

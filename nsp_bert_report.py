@@ -11,7 +11,7 @@ RESULTS is searched with its subfolders for what the scripts write with --output
 - per run: confusion matrix, scores or margins, calibration, the batch curve;
 - every row to look through: dataset, right or wrong, label, prediction, free text; the prompts and their log-odds.
 
-It shows what the result files hold and computes no accuracy of its own. --figures also writes PNGs for a paper.
+It shows what the result files hold and computes no accuracy of its own. --figures also writes figures for a paper.
 Cost: the nine datasets at full size give a page just below 10 MB, half of it plotly.js, in seconds. Texts are in it
 once; another model on all nine adds 1.4 MB.
 """
@@ -38,7 +38,10 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--output", type=Path, default=Path("report.html"), metavar="FILE", help="the page (default: %(default)s)"
     )
     parser.add_argument(
-        "--figures", type=Path, metavar="DIR", help="also write accuracy.png and batch_curves.png there"
+        "--figures",
+        type=Path,
+        metavar="DIR",
+        help="also write accuracy and batch_curves there, as PNG, PDF and SVG each",
     )
     return parser.parse_args(arguments)
 
@@ -50,7 +53,7 @@ def main(arguments: list[str] | None) -> int:
     write_text(page, options.output)
     print(f"{options.output}: {len(runs)} runs, {len(page.encode()) / 1e6:.1f} MB")
     if options.figures:
-        from nsp_bert.report.pngs import write_figures  # matplotlib: only where it is asked for
+        from nsp_bert.report.paper_figures import write_figures  # matplotlib: only where it is asked for
 
         for path in write_figures([run.summary for run in runs], options.figures):
             print(path)

@@ -160,7 +160,7 @@ def describe(checkpoint: Checkpoint, console: Console) -> None:
 def main(arguments: list[str] | None) -> int:
     """Describe a checkpoint and check its heads; status 0 when the NSP head works, 1 when it does not or is missing."""
     parser = argparse.ArgumentParser(
-        description="Show what a checkpoint holds; check its NSP head on neighbouring and on shuffled sentences, and its"
+        description="Show what a checkpoint holds; check its NSP head on neighbours and strangers, and its"
         " MLM head on masked tokens.",
     )
     parser.add_argument("model", metavar="NAME_OR_DIR")

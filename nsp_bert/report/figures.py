@@ -15,10 +15,10 @@ from nsp_bert.report.statistics import Histogram, has_candidates, margin_histogr
 from nsp_bert.results.summary import Confusion, CurvePoint, Summary
 from nsp_bert.results.tables import percent
 
-READABLE = 20  # labels that an axis has room for
+READABLE = 20  # labels that an axis has room for in its own size
 COUNTED = 8  # labels of a matrix whose cells have room for a number
-ACCENT, INK, MUTED, PANEL, TINT = "#0a5ea8", "#1c2126", "#69727c", "#ffffff", "#dbe8f4"
-COLOURS = {ACCENT: "accent", INK: "ink", MUTED: "muted", PANEL: "panel", TINT: "tint"}  # names in the style sheet
+ACCENT, INK, MUTED, PANEL, TINT, CELL = "#0a5ea8", "#1c2126", "#69727c", "#ffffff", "#dbe8f4", "#5b96cb"
+COLOURS = {ACCENT: "accent", INK: "ink", MUTED: "muted", PANEL: "panel", TINT: "tint", CELL: "cell"}  # in report.css
 INKS = ((ACCENT, "solid"), (INK, "dash"), (MUTED, "dot"))  # of a figure's lines
 
 
@@ -64,17 +64,24 @@ def confusion_figure(run: ResultRun, confusion: Confusion) -> Figure:
         showscale=False,
         xgap=1 if len(labels) <= READABLE else 0,
         ygap=1 if len(labels) <= READABLE else 0,
-        colorscale=[[0, PANEL], [1, ACCENT]],
+        colorscale=[[0, PANEL], [1, CELL]],
         hovertemplate="true %{y}<br>predicted %{x}<br>%{text} rows, %{z:.0%} of the true label<extra></extra>",
         texttemplate="%{text}" if len(labels) <= COUNTED else None,
+        textfont={"color": INK},
     )
-    ticks = {"type": "category", "showticklabels": len(labels) <= READABLE, "showgrid": False, "zeroline": False}
+    small = {} if len(labels) <= READABLE else {"tickfont": {"size": 10}}
+    ticks = {"type": "category", "showgrid": False, "zeroline": False, **small}  # plotly thins them to the room
     plot = figure_json(
         [heatmap],
-        xaxis={"title": {"text": "predicted"}, "tickangle": -60 if len(labels) > COUNTED else 0, **ticks},
-        yaxis={"title": {"text": "true"}, "autorange": "reversed", **ticks},
+        xaxis={
+            "title": {"text": "predicted", "standoff": 8},
+            "tickangle": -60 if len(labels) > COUNTED else 0,
+            **ticks,
+        },
+        yaxis={"title": {"text": "true", "standoff": 8}, "autorange": "reversed", **ticks},
     )
-    way = "" if len(labels) <= READABLE else f" {len(labels)} labels: point at a cell to read them."
+    many = f" The axes name as many of {len(labels)} labels as they have room for: point at a cell to read its two."
+    way = many if len(labels) > READABLE else ""
     caption = f"Rows are true labels, columns predictions; a stronger colour is a larger share of the true label.{way}"
     size = ("confusion", 320) if len(labels) <= COUNTED else ("confusion large", 480)
     return Figure(size[0], "Confusion", f"{caption} Click a cell to see its rows.", plot, size[1])
@@ -249,5 +256,7 @@ def figure_json(traces: list[Any], **layout: Any) -> dict[str, Any]:
     """Return data and layout, checked by plotly, as JSON values."""
     for axis in ("xaxis", "yaxis"):
         layout[axis] = {"automargin": True, **layout[axis]}
-    made = graph_objects.Figure(traces, {"template": "none", "margin": {"l": 50, "r": 12, "t": 8, "b": 44}, **layout})
+    above = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
+    margin = {"l": 50, "r": 12, "t": 8, "b": 44}
+    made = graph_objects.Figure(traces, {"template": "none", "margin": margin, "legend": above, **layout})
     return json.loads(made.to_json())

@@ -1,4 +1,4 @@
-"""Summaries -> the main figures as PNGs for a paper; no Chinese text is needed in them."""
+"""Summaries -> the main figures for a paper as PNG, PDF and SVG; no Chinese text is needed in them."""
 
 from __future__ import annotations
 
@@ -12,28 +12,33 @@ from nsp_bert.files import replacing
 from nsp_bert.results.summary import CurvePoint, Summary
 from nsp_bert.results.tables import by_dataset, varied_settings
 
-DPI = 200
+DPI = 200  # of the PNG
+METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}  # no dates: by format
 ACCENT, INK, MUTED = "#0a5ea8", "#1c2126", "#8a939c"
 
 
 def write_figures(summaries: list[Summary], folder: Path) -> list[Path]:
-    """Write `accuracy.png` and, where a run has batch curves, `batch_curves.png`; return their paths."""
+    """Write `accuracy` and, where a run has batch curves, `batch_curves`, in each format; return their paths.
+
+    The same summaries give the same bytes. Raises UserError when a place cannot be written.
+    """
     matplotlib.use("Agg")
-    drawn = {"accuracy.png": accuracy_figure, "batch_curves.png": curves_figure}
+    drawn = {"accuracy": accuracy_figure, "batch_curves": curves_figure}
     paths = []
     for name, draw in drawn.items():
         figure = draw(summaries)
         if figure is not None:
-            paths.append(folder / name)
-            save(figure, paths[-1])
+            paths += [save(figure, folder / f"{name}.{kind}", kind) for kind in METADATA]
             pyplot.close(figure)
     return paths
 
 
-def save(figure: Any, path: Path) -> None:
-    """Write a PNG in one step. Raises UserError when the place cannot be written."""
-    with replacing(path) as unfinished:
-        figure.savefig(unfinished, dpi=DPI, format="png")
+def save(figure: Any, path: Path, kind: str) -> Path:
+    """Write a figure in one step and return its path. Raises UserError when the place cannot be written."""
+    settings = matplotlib.rc_context({"svg.hashsalt": "nsp-bert", "pdf.fonttype": 42})  # no random names; TrueType
+    with replacing(path) as unfinished, settings:
+        figure.savefig(unfinished, dpi=DPI, format=kind, metadata=METADATA[kind])
+    return path
 
 
 def accuracy_figure(summaries: list[Summary]) -> Any:
@@ -79,7 +84,8 @@ def curves_figure(summaries: list[Summary]) -> Any:
         draw_curve(axis, run.batch_curve or [], name)
     for axis in list(axes.flat)[len(runs) :]:
         axis.set_visible(False)
-    axes[0][0].legend(frameon=False, fontsize=8)
+    lines_and_names = axes[0][0].get_legend_handles_labels()
+    figure.legend(*lines_and_names, loc="outside upper center", ncols=2, frameon=False, fontsize=8)
     return figure
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nsp_bert.cards import load_card
+from nsp_bert.cards import Card, load_card, load_cards
 from nsp_bert.results.published import PUBLISHED_SPLITS, published_table
 from nsp_bert.results.summary import CALIBRATIONS, Calibrated, Summary, calibration_key
 from nsp_bert.results.tables import percent, table_rows
 
 FEWCLUE = ("eprstmt", "csldcp", "tnews", "iflytek", "ocnli", "bustm", "csl", "chid", "cluewsc")  # in Table 1's order
-TEST = "test_public"
+TEST = "test_public (of other datasets on the split that their card names)"
+PUBLISHED = " (published)"  # ends the name of a row that is not ours
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,11 @@ class Table:
 
 def all_tables(summaries: list[Summary]) -> list[Table]:
     """Return the tables that the summaries have something for; the settings of a model's first run are the default."""
-    summaries = tell_apart(summaries)
-    makers = (main_table, template_table, batch_table, calibration_table, ablation_table)
-    return [table for table in (make(summaries) for make in makers) if table.rows]
+    summaries = tell_titles_apart(tell_apart(summaries))
+    test = [summary for summary in summaries if summary.split == card_of(summary).split]
+    makers = (batch_table, calibration_table, ablation_table)
+    tables = [main_table(test), template_table(summaries), *(make(test) for make in makers)]
+    return [table for table in tables if table.rows]
 
 
 def tell_apart(summaries: list[Summary]) -> list[Summary]:
@@ -43,6 +46,30 @@ def tell_apart(summaries: list[Summary]) -> list[Summary]:
         else summary
         for summary in summaries
     ]
+
+
+def tell_titles_apart(summaries: list[Summary]) -> list[Summary]:
+    """Return the summaries with a dataset's name beside a title that another dataset has, one of the nine for one."""
+    datasets = {title: {name} for name, title in fewclue_titles().items()}
+    for summary in summaries:
+        datasets.setdefault(summary.title, set()).add(summary.dataset)
+    return [
+        summary.model_copy(update={"title": f"{summary.title} ({summary.dataset})"})
+        if len(datasets[summary.title]) > 1 and summary.dataset not in FEWCLUE
+        else summary
+        for summary in summaries
+    ]
+
+
+def fewclue_titles() -> dict[str, str]:
+    """Return name -> title of the nine; the name where the card cannot be read."""
+    titles = {card.name: card.title for card in load_cards()}
+    return {name: titles.get(name, name) for name in FEWCLUE}
+
+
+def card_of(summary: Summary) -> Card:
+    """Return the card of a run's dataset, which may be one of several parts of it."""
+    return load_card(summary.dataset.removesuffix(f"_{summary.part}") if summary.part else summary.dataset)
 
 
 def _checksum(summary: Summary) -> str:
@@ -60,47 +87,59 @@ def label(summary: Summary) -> str:
 
 
 def main_table(summaries: list[Summary]) -> Table:
-    """Return Table 1: test_public, published methods and ours; the score is the mean of the nine, if all are there."""
-    source = published_table("sources")["A"]
-    rows = [
-        [f"{name} (published)", *(f"{value:.2f}" for value in values)]
-        for name, values in published_table("main_table_A").items()
-    ]
+    """Return Table 1, published methods and ours; the score is the mean of the nine, if all are there.
+
+    Other datasets have a column each after the nine, and no part in the score.
+    """
+    runs = [(run, run.metrics.accuracy) for run in summaries if run.metrics and run.default_prompt]
+    others = {run.dataset: run.title for run, _ in runs if run.dataset not in FEWCLUE}
     ours: dict[str, dict[str, float]] = {}
-    for summary in summaries:
-        if summary.split == TEST and summary.metrics and summary.default_prompt:
-            ours.setdefault(label(summary), {})[summary.dataset] = summary.metrics.accuracy
+    for run, accuracy in runs:
+        ours.setdefault(label(run), {})[run.dataset] = accuracy
+    rows = [[*row, *("" for _ in others)] for row in published_rows()]
     for name, accuracies in ours.items():
-        score = percent(sum(accuracies.values()) / len(FEWCLUE)) if len(accuracies) == len(FEWCLUE) else ""
-        rows.append(
-            [name, score, *(percent(accuracies[dataset]) if dataset in accuracies else "" for dataset in FEWCLUE)]
-        )
-    headers = ["method", "score", *(load_card(name).title for name in FEWCLUE)]
-    return Table(
-        "table1", "Table 1", f"Accuracy on test_public, percent. Published: {source}.", headers, rows if ours else []
-    )
+        cells = [percent(accuracies[key]) if key in accuracies else "" for key in (*FEWCLUE, *others)]
+        rows.append([name, score(accuracies), *cells])
+    headers = ["method", "score", *fewclue_titles().values(), *others.values()]
+    note = f"Accuracy on {TEST}, percent; score: the mean of the nine. Published: {published_table('sources')['A']}."
+    return Table("table1", "Table 1", note, headers, rows if ours else [])
+
+
+def score(accuracies: dict[str, float]) -> str:
+    """Return the mean of the nine in percent, empty where one of them is missing."""
+    nine = [accuracies[name] for name in FEWCLUE if name in accuracies]
+    return percent(sum(nine) / len(nine)) if len(nine) == len(FEWCLUE) else ""
+
+
+def published_rows() -> list[list[str]]:
+    """Return the rows of the paper's Table 1: the method's name as the paper writes it, the score, the nine."""
+    names = published_table("method_names")
+    table = published_table("main_table_A").items()
+    return [[names[name] + PUBLISHED, *(f"{value:.2f}" for value in values)] for name, values in table]
 
 
 def template_table(summaries: list[Summary]) -> Table:
     """Return accuracy by model and template, dev and test, published and ours."""
-    rows: list[list[str]] = []
     measured: dict[tuple[str, str, int, str], float] = {}
+    titles: dict[str, str] = {}
     for summary in summaries:
-        number = summary.settings.get("template_number")
-        position = load_card(summary.dataset).position
-        if summary.metrics and isinstance(number, int) and summary.settings["prompt_position"] == position:
-            measured[(summary.dataset, label(summary), number, summary.split)] = summary.metrics.accuracy
-    published = published_table("per_model_A")
-    for dataset in dict.fromkeys(key[0] for key in measured if load_card(key[0]).task == "classification"):
-        for model, templates in published.get(dataset, {}).items():
+        card, number = card_of(summary), summary.settings.get("template_number")
+        column = {card.dev_split: "dev", card.split: "test"}.get(summary.split)
+        own_place = summary.settings["prompt_position"] == card.position
+        if card.task == "classification" and summary.metrics and isinstance(number, int) and column and own_place:
+            titles[summary.dataset] = summary.title
+            measured[(summary.dataset, label(summary), number, column)] = summary.metrics.accuracy
+    numbers = range(1, max([3, *(key[2] for key in measured)]) + 1)
+    rows: list[list[str]] = []
+    for dataset, title in titles.items():
+        for model, templates in published_table("per_model_A").get(dataset, {}).items():
             figures = [f"{pair[place]:.2f}" for pair in templates for place in PUBLISHED_SPLITS.values()]
-            rows.append([load_card(dataset).title, f"{model} (published)", *figures])
+            rows.append([title, model + PUBLISHED, *figures, *[""] * (2 * len(numbers) - len(figures))])
         for model in dict.fromkeys(key[1] for key in measured if key[0] == dataset):
-            keys = [(dataset, model, number, split) for number in (1, 2, 3) for split in PUBLISHED_SPLITS]
-            cells = [percent(measured[key]) if key in measured else "" for key in keys]
-            rows.append([load_card(dataset).title, model, *cells])
-    columns = [f"template {number}, {split}" for number in (1, 2, 3) for split in ("dev", "test")]
-    note = "Percent; dev is dev_few_all, test is test_public."
+            keys = [(dataset, model, number, column) for number in numbers for column in ("dev", "test")]
+            rows.append([title, model, *(percent(measured[key]) if key in measured else "" for key in keys)])
+    columns = [f"template {number}, {column}" for number in numbers for column in ("dev", "test")]
+    note = f"Percent; dev is dev_few_all (or what the card names as dev_split), test is {TEST}."
     return Table("templates", "Accuracy by model and template", note, ["dataset", "model", *columns], rows)
 
 
@@ -109,12 +148,11 @@ def batch_table(summaries: list[Summary]) -> Table:
     published = published_table("samples_contrast_A")
     columns = [str(name) for name in published["columns"]]
     rows: list[list[str]] = []
-    runs = [
-        summary for summary in summaries if summary.batch_curve and summary.split == TEST and summary.default_prompt
-    ]
-    for dataset in dict.fromkeys(run.dataset for run in runs):
-        title = load_card(dataset).title
-        rows.append([title, "uer-mixed-bert-base (published)", *(f"{value:.2f}" for value in published[dataset])])
+    runs = [summary for summary in summaries if summary.batch_curve and summary.default_prompt]
+    for dataset, title in {run.dataset: run.title for run in runs}.items():
+        if dataset in published:
+            figures = [f"{value:.2f}" for value in published[dataset]]
+            rows.append([title, f"uer-mixed-bert-base{PUBLISHED}", *figures])
         for summary in (run for run in runs if run.dataset == dataset):
             curve = summary.batch_curve or []
             for order, values in (
@@ -124,7 +162,7 @@ def batch_table(summaries: list[Summary]) -> Table:
                 sizes = [*(str(point.batch) for point in curve[:-1]), "all"]
                 cells = dict(zip(sizes, map(percent, values), strict=True)) | {"thresholds": headline(summary)}
                 rows.append([title, f"{label(summary)}, {order}", *(cells.get(column, "") for column in columns)])
-    note = "Percent on test_public; the column dev is filled where dev_few_all itself was run."
+    note = f"Percent on {TEST}; the column dev holds published accuracies alone."
     return Table("samples_contrast", "Samples-contrast", note, ["dataset", "model", *columns], rows)
 
 
@@ -136,13 +174,13 @@ def headline(summary: Summary) -> str:
 def calibration_table(summaries: list[Summary]) -> Table:
     """Return the accuracy beside those of the calibrated log-odds, with what each gains; the datasets' own prompts."""
     rows = [
-        [load_card(summary.dataset).title, label(summary), headline(summary)]
+        [summary.title, label(summary), headline(summary)]
         + [cell for name in CALIBRATIONS for cell in _gain_cells(summary.calibration.get(calibration_key(name)))]
         for summary in summaries
-        if summary.split == TEST and summary.metrics and summary.calibration and summary.default_prompt
+        if summary.metrics and summary.calibration and summary.default_prompt
     ]
     columns = [column for name in CALIBRATIONS for column in (name, f"{name} gain")]
-    note = "Percent on test_public, gains in points. The accuracy of the other tables is the uncalibrated one."
+    note = f"Percent on {TEST}, gains in points. The accuracy of the other tables is the uncalibrated one."
     return Table("calibration", "Calibration", note, ["dataset", "model", "accuracy", *columns], rows)
 
 
@@ -154,7 +192,6 @@ def _gain_cells(calibrated: Calibrated | None) -> list[str]:
 
 def ablation_table(summaries: list[Summary]) -> Table:
     """Return every run beside the others of its dataset where prompt options differ."""
-    test = [summary for summary in summaries if summary.split == TEST]
-    several = [summary for summary in test if sum(run.dataset == summary.dataset for run in test) > 1]
+    several = [one for one in summaries if sum(run.dataset == one.dataset for run in summaries) > 1]
     headers, rows = table_rows(several) if several else ([], [])
-    return Table("ablations", "Ablations", "Every combination that was run, on test_public.", headers, rows)
+    return Table("ablations", "Ablations", f"Every combination that was run, on {TEST}.", headers, rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from nsp_bert.cards import CardBase, Submission, load_cards
+from nsp_bert.cards import CardBase, Submission, card_names, load_cards
 from nsp_bert.errors import UserError
 from nsp_bert.files import replacing, write_json_lines
 from nsp_bert.results.runs import Answer, Run
@@ -66,7 +66,8 @@ def check_rows(card: CardBase, form: Submission, run: Run, rows: list[dict[str, 
 
 def zip_submissions(folder: Path) -> str:
     """Zip the leaderboard's files when all are in the folder; return a line that tells what was done or is missing."""
-    names = sorted(card.submission.file for card in load_cards() if card.submission)
+    cards = load_cards()
+    names = sorted(card.submission.file for card in cards if card.submission)
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         return (
@@ -76,4 +77,6 @@ def zip_submissions(folder: Path) -> str:
     with replacing(archive) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as stream:
         for name in names:
             stream.write(folder / name, name)
-    return f"submission: all {len(names)} files, zipped in {archive}"
+    unread = ", ".join(sorted(set(card_names()) - {card.name for card in cards}))
+    less = f", without those of cards that cannot be read: {unread}" if unread else ""
+    return f"submission: all {len(names)} files, zipped in {archive}{less}"

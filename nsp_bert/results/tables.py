@@ -1,4 +1,4 @@
-"""Summaries of runs -> the table that ends every script, on the terminal, as Markdown or as CSV."""
+"""Summaries of runs -> the table that ends every script; tables on the terminal, as Markdown, CSV or LaTeX."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ from nsp_bert.results.summary import CHANCE, MACRO_F1, MAJORITY, Summary
 from nsp_bert.terminal import plain_console
 
 DISPENSABLE = (MAJORITY, CHANCE, MACRO_F1)  # in this order, where the terminal is narrow
+NAME_WIDTH = 12  # that a longer name of a row is folded to, so that more columns are beside each other
+LATEX = str.maketrans(
+    {letter: f"\\{letter}" for letter in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
+    | {letter: f"{{{letter}}}" for letter in "[*"}  # after the end of a line they would belong to it
+)
 
 
 def print_table(summaries: list[Summary], console: Console | None = None) -> None:
@@ -46,6 +53,41 @@ def fitted(headers: list[str], rows: list[list[str]], width: int) -> tuple[list[
     return headers, rows
 
 
+def print_groups(headers: list[str], groups: list[list[list[str]]], console: Console | None = None) -> None:
+    """Print groups of rows with a blank line between them; the first column is their names.
+
+    Columns that the terminal has no room for follow in a further table, without the rows that have nothing in it.
+    """
+    console = console or plain_console()
+    for places in columns_that_fit(headers, [row for group in groups for row in group], console.width):
+        table = Table(header_style="bold", box=SIMPLE, show_edge=False, padding=0)
+        table.add_column(headers[0], overflow="fold")
+        for place in places:
+            table.add_column(headers[place], justify="right", overflow="fold", no_wrap=len(places) > 1)
+        for group in groups:
+            for row in group:
+                if any(row[place] for place in places):
+                    table.add_row(row[0], *(row[place] for place in places))
+            table.add_section()
+        console.print(table)
+        console.print()
+
+
+def columns_that_fit(headers: list[str], rows: list[list[str]], width: int) -> list[list[int]]:
+    """Return the places of the columns but the first, in parts that fit into a width beside names."""
+    name_width, *widths = (max(map(cell_len, column)) for column in zip(headers, *rows, strict=True))
+    room = width - min(name_width, NAME_WIDTH)
+    parts: list[list[int]] = [[]]
+    taken = 0
+    for place, needed in enumerate(widths, 1):
+        if parts[-1] and taken + 1 + needed > room:
+            parts.append([])
+            taken = 0
+        parts[-1].append(place)
+        taken += 1 + needed
+    return parts
+
+
 def table_rows(summaries: list[Summary]) -> tuple[list[str], list[list[str]]]:
     """Return the headers and a row of texts per run, columns left out that are empty everywhere."""
     varied = varied_settings(summaries)
@@ -70,6 +112,18 @@ def comma_separated(headers: list[str], rows: list[list[str]]) -> str:
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerows([headers, *rows])
     return stream.getvalue()
+
+
+def latex(headers: list[str], rows: list[list[str]]) -> str:
+    """Return a LaTeX table in the style of the package booktabs, columns of numbers flush right."""
+    head, *lines = (" & ".join(cell.translate(LATEX) for cell in line) + r" \\" for line in (headers, *rows))
+    kinds = "".join("r" if all(map(_is_number, column)) else "l" for column in zip(*rows, strict=True))
+    begin, end = rf"\begin{{tabular}}{{{kinds}}}", r"\end{tabular}"
+    return "\n".join([begin, r"\toprule", head, r"\midrule", *lines, r"\bottomrule", end, ""])
+
+
+def _is_number(cell: str) -> bool:
+    return not cell or cell[0] in "+-0123456789"
 
 
 def notes(summaries: list[Summary]) -> list[str]:

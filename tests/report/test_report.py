@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import write_rows
+from matplotlib import pyplot
 
 import nsp_bert_benchmark
 import nsp_bert_classification
@@ -22,6 +23,7 @@ from nsp_bert.files import digest
 from nsp_bert.report.examples import LONGEST, browser_data, segments, shortened
 from nsp_bert.report.figures import run_figures
 from nsp_bert.report.page import build_page, run_names, script_json
+from nsp_bert.report.paper_figures import curves_figure
 from nsp_bert.report.reader import ResultRow, ResultRun, read_results
 from nsp_bert.report.statistics import margin_histogram, reliability, score_histogram
 from nsp_bert.results.summary import ROWS, TEXTS, Confusion, Metrics, Summary
@@ -230,11 +232,26 @@ def test_names_tell_runs_apart(results: Path) -> None:
 
 
 def test_figures_for_a_paper(results: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert main([str(results), "--output", str(tmp_path / "r.html"), "--figures", str(tmp_path / "png")]) == 0
-    assert {path.name for path in (tmp_path / "png").iterdir()} == {"accuracy.png", "batch_curves.png"}
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in (tmp_path / "png").iterdir())
+    written = []
+    for folder in (tmp_path / "first", tmp_path / "second"):
+        assert main([str(results), "--output", str(tmp_path / "r.html"), "--figures", str(folder)]) == 0
+        written.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert written[0] == written[1]
+    begins = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}
+    assert set(written[0]) == {name + kind for name in ("accuracy", "batch_curves") for kind in begins}
+    assert all(content.startswith(begins[Path(name).suffix]) for name, content in written[0].items())
+    assert not any(b"CreationDate" in content or b"<dc:date>" in content for content in written[0].values())
     assert "missing from" not in capfd.readouterr().err
     assert not list(tmp_path.glob("*.unfinished"))
+
+
+def test_no_legend_lies_on_the_data(results: Path, page: str) -> None:
+    legends = [plot["layout"]["legend"] for plot in embedded(page, "plots")]
+    assert all((legend["y"] >= 1, legend["yanchor"]) == (True, "bottom") for legend in legends)
+    figure = curves_figure([run.summary for run in read_results(results)])
+    assert len(figure.legends) == 1
+    assert not any(axis.get_legend() for axis in figure.axes)
+    pyplot.close(figure)
 
 
 @pytest.mark.parametrize(

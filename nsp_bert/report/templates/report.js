@@ -79,7 +79,6 @@ function draw(element) {
     ...plot.layout,
     font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: ink },
     paper_bgcolor: panel, plot_bgcolor: panel, dragmode: false,
-    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
     hoverlabel: { bgcolor: panel, bordercolor: muted, font: { color: ink } },
     xaxis: { ...axis, ...plot.layout.xaxis },
     yaxis: { ...axis, ...plot.layout.yaxis },
