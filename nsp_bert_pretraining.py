@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from nsp_bert.checkpoints.checkpoint import TRAINED, Checkpoint, load_vocabulary, open_checkpoint
+from nsp_bert.checkpoints.checkpoint import TRAINED, Checkpoint, open_checkpoint
+from nsp_bert.checkpoints.vocabulary import load_vocabulary
 from nsp_bert.cli import number, positive, whole
 from nsp_bert.errors import UserError
 from nsp_bert.files import digest, locked_folder, recover_folder

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import random_checkpoint
 
-from nsp_bert.checkpoints.checkpoint import load_vocabulary
+from nsp_bert.checkpoints.vocabulary import load_vocabulary
 
 VOCABULARY = 21128  # entries, as in Google's Chinese BERT
 POSITIONS = 512

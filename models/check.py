@@ -14,8 +14,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from nsp_bert.checkpoints.checkpoint import Checkpoint, load_vocabulary, open_checkpoint, read_shapes
+from nsp_bert.checkpoints.checkpoint import Checkpoint, open_checkpoint, read_shapes
 from nsp_bert.checkpoints.shapes import HEADS
+from nsp_bert.checkpoints.vocabulary import load_vocabulary
 from nsp_bert.environment import import_tensorflow
 from nsp_bert.errors import UserError
 from nsp_bert.files import MODELS, digest

@@ -4,10 +4,11 @@
   python models/convert.py mixed_corpus_bert_base_model.bin models/uer-mixed-bert-base --vocab vocab.txt
   python models/convert.py models/nsp_bert_mini nsp_bert_mini_pytorch
 
-SOURCE is a Hugging Face folder (config.json, vocab.txt, model.safetensors or pytorch_model.bin), a .bin file of UER-py
-(which carries no vocabulary: give --vocab, for its Chinese models the vocab.txt of google-bert-zh), or a folder in the
-original TensorFlow format, which becomes a Hugging Face one. Every tensor is accounted for: what is left out is listed,
-a shape that is not the configuration's or a missing tensor is an error. Needs safetensors, and torch for .bin files:
+SOURCE is a Hugging Face folder (config.json, vocab.txt or tokenizer.json, model.safetensors or pytorch_model.bin), a
+.bin file of UER-py (which carries no vocabulary: give --vocab, for its Chinese models the vocab.txt of google-bert-zh),
+or a folder in the original TensorFlow format, which becomes a Hugging Face one. Every tensor is accounted for: what is
+left out is listed, a shape that is not the configuration's or a missing tensor is an error. A Hugging Face folder can
+also be given as --model as it is: it is converted into the user's cache. Needs safetensors, and torch for .bin files:
 pip install safetensors torch
 """
 
@@ -17,21 +18,17 @@ import _root  # noqa: F401
 import nsp_bert.start  # noqa: F401
 
 import argparse
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
-from nsp_bert.checkpoints.checkpoint import load_vocabulary, open_checkpoint
-from nsp_bert.checkpoints.conversion import config_from_uer, is_uer, to_google, to_hugging_face
-from nsp_bert.checkpoints.shapes import BertConfig, load_config
-from nsp_bert.checkpoints.tensors import read_tensors, write_tensors
-from nsp_bert.checkpoints.torch_files import find_weights, read_state, write_safetensors
+from nsp_bert.checkpoints.checkpoint import open_checkpoint
+from nsp_bert.checkpoints.conversion import to_hugging_face
+from nsp_bert.checkpoints.hugging_face import write_json, write_tensorflow
+from nsp_bert.checkpoints.tensors import read_tensors
+from nsp_bert.checkpoints.torch_files import write_safetensors
 from nsp_bert.errors import UserError
-from nsp_bert.files import parse_json, replacing_folder
+from nsp_bert.files import replacing_folder
 from nsp_bert.terminal import run_main
-
-KEPT_KEYS = tuple(key for key in BertConfig.model_fields if key not in ("do_lower_case", "checkpoint_name"))
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -58,25 +55,10 @@ def main(arguments: list[str] | None) -> int:
 
 
 def to_tensorflow(options: argparse.Namespace) -> None:
-    weights = find_weights(options.source)
-    state = read_state(weights)
-    uer = is_uer(list(state))
-    config = config_from_uer(state, options.heads) if uer else hugging_face_config(weights.parent / "config.json")
-    vocab = options.vocab or weights.parent / "vocab.txt"
-    if not vocab.is_file():
-        raise UserError(f"{vocab}: no such file; give --vocab (UER-py's Chinese models: the one of google-bert-zh)")
-    size = len(load_vocabulary(vocab))
-    if size > config["vocab_size"]:
-        raise UserError(f"{vocab}: {size} lines, but the weights hold {config['vocab_size']} word embeddings")
-    converted = to_google(state, config)
-    with replacing_folder(options.target) as folder:
-        write_tensors(folder / "bert_model.ckpt", converted.tensors)
-        write_json(folder / "bert_config.json", config)
-        shutil.copyfile(vocab, folder / "vocab.txt")
-    kind = "UER-py" if uer else "Hugging Face"
-    report(f"{weights} ({kind})", options.target, len(converted.tensors), converted.left_out)
-    print(f"heads: {', '.join(converted.heads)}")
-    if "NSP" not in converted.heads:
+    made = write_tensorflow(options.source, options.target, options.vocab, options.heads)
+    report(f"{made.weights} ({made.kind})", options.target, len(made.converted.tensors), made.converted.left_out)
+    print(f"heads: {', '.join(made.converted.heads)}")
+    if "NSP" not in made.converted.heads:
         print("without an NSP head the task scripts cannot use it")
 
 
@@ -90,26 +72,6 @@ def to_pytorch(options: argparse.Namespace) -> None:
         write_json(folder / "tokenizer_config.json", {"do_lower_case": checkpoint.do_lower_case})
         shutil.copyfile(checkpoint.vocab_path, folder / "vocab.txt")
     report(f"{checkpoint.name} (TensorFlow)", options.target, len(state), left_out)
-
-
-def hugging_face_config(path: Path) -> dict[str, Any]:
-    """Return the BERT configuration in a Hugging Face folder. Raises UserError when it is another model's."""
-    config = load_config(path)
-    if config.get("model_type", "bert") != "bert":
-        raise UserError(f"{path}: model_type is {config['model_type']!r}, not a BERT")
-    kept = {key: config[key] for key in KEPT_KEYS if key in config}
-    tokenizer = path.with_name("tokenizer_config.json")
-    if tokenizer.is_file():
-        settings = parse_json(tokenizer.read_text(encoding="utf-8"), str(tokenizer), "fetch the model again")
-        lower = settings.get("do_lower_case") if isinstance(settings, dict) else None
-        if lower not in (None, True, False):
-            raise UserError(f"{tokenizer}: do_lower_case is {lower!r}, neither true nor false; fetch the model again")
-        kept |= {} if lower is None else {"do_lower_case": bool(lower)}
-    return kept
-
-
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def report(source: str, target: Path, carried: int, left_out: dict[str, str]) -> None:

@@ -23,11 +23,12 @@ from typing import Any
 
 from rich.table import Table
 
-from nsp_bert.checkpoints.checkpoint import load_vocabulary, open_checkpoint
+from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.checkpoints.download import MissingFileError, fetch, unpack_zip
 from nsp_bert.checkpoints.model_cards import MODELS, Archive, HuggingFace, ModelCard, load_model_cards
 from nsp_bert.checkpoints.shapes import load_config
 from nsp_bert.checkpoints.torch_files import WEIGHT_FILES
+from nsp_bert.checkpoints.vocabulary import load_vocabulary
 from nsp_bert.cli import positive
 from nsp_bert.errors import UserError
 from nsp_bert.terminal import plain_console, run_main

@@ -8,7 +8,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from nsp_bert.checkpoints.checkpoint import SPECIALS_PER_PAIR, Checkpoint, load_vocabulary
+from nsp_bert.checkpoints.checkpoint import SPECIALS_PER_PAIR, Checkpoint
+from nsp_bert.checkpoints.vocabulary import load_vocabulary
 from nsp_bert.environment import import_tensorflow
 from nsp_bert.errors import UserError
 

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nsp_bert.checkpoints.hugging_face import cached_copy, is_hugging_face
 from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL as DEFAULT_MODEL
 from nsp_bert.checkpoints.model_cards import MODELS, ModelCard, load_model_cards
 from nsp_bert.checkpoints.shapes import HEADS, check_complete, check_shapes, google_shapes, load_config
+from nsp_bert.checkpoints.vocabulary import load_vocabulary
 from nsp_bert.environment import import_tensorflow
 from nsp_bert.errors import UserError, first_line, meant
 
 TRAINED = "checkpoint"  # where pre-training puts it below its output folder
 SPECIALS_PER_PAIR = 3  # [CLS], [SEP], [SEP]
-SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 LFS_POINTER = b"version https://git-lfs"
 LARGEST_POINTER = 1024
 
@@ -60,11 +61,11 @@ def open_checkpoint(name_or_dir: str, needs: tuple[str, ...] = ("encoder", "pool
         known = f"known names: {', '.join(cards)}{meant(name_or_dir.lower(), cards)}"
         where = cards[name_or_dir].remedy(name_or_dir) if name_or_dir in cards else known
         raise UserError(f"{folder}: no such checkpoint folder; {where}")
-    folder = trained_below(folder)
+    folder = in_tensorflow_format(trained_below(folder))
     refuse_pointers(folder)
     config = load_config(folder / "bert_config.json")
     name = next((known for known in cards if (MODELS / known).resolve() == folder.resolve()), "")
-    name = name or config.get("checkpoint_name") or folder.resolve().name
+    name = name or config.get("checkpoint_name") or Path(name_or_dir).resolve().name
     vocab_path = folder / "vocab.txt"
     prefix = find_prefix(folder)
     shapes = read_shapes(prefix)
@@ -83,6 +84,14 @@ def trained_below(folder: Path) -> Path:
     """Return the folder, or where pre-training has put its checkpoint below it."""
     below = folder / TRAINED
     return below if (below / "bert_config.json").is_file() and not (folder / "bert_config.json").exists() else folder
+
+
+def in_tensorflow_format(folder: Path) -> Path:
+    """Return the folder, or the TensorFlow copy of one in Hugging Face's format, made when it is first asked for."""
+    if (folder / "bert_config.json").exists() or not is_hugging_face(folder):
+        return folder
+    refuse_pointers(folder)
+    return cached_copy(folder)
 
 
 def unlike_card(folder: Path, config: dict[str, Any], card: ModelCard) -> str:
@@ -117,23 +126,6 @@ def refuse_pointers(folder: Path) -> None:
                 f"{path}: a Git LFS pointer of {path.stat().st_size} bytes, not the file itself; fetch it with"
                 " `git lfs pull` or download it"
             )
-
-
-def load_vocabulary(vocab_path: Path) -> dict[str, int]:
-    """Return token -> id of a `vocab.txt`, one token a line (LF or CRLF), the id being the line's index."""
-    try:
-        lines = vocab_path.read_bytes().decode("utf-8-sig").split("\n")
-    except OSError as error:
-        raise UserError(f"{vocab_path}: cannot be read ({error.strerror}); a checkpoint folder needs it") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{vocab_path}: not UTF-8 ({error.reason}); fetch the vocabulary again") from error
-    if lines[-1] == "":
-        lines.pop()
-    vocabulary = {line.strip(): index for index, line in enumerate(lines)}
-    missing = [token for token in SPECIAL_TOKENS if token not in vocabulary]
-    if missing:
-        raise UserError(f"{vocab_path}: no {', '.join(missing)} among its {len(lines)} lines; is it a BERT vocabulary?")
-    return vocabulary
 
 
 def find_prefix(folder: Path) -> Path:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from nsp_bert.checkpoints.checkpoint import SPECIAL_TOKENS
+from nsp_bert.checkpoints.vocabulary import SPECIAL_TOKENS
 from nsp_bert.errors import UserError
 from nsp_bert.files import replacing, utf8_lines
 

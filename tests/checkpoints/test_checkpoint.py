@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import random_checkpoint
 
-from nsp_bert.checkpoints.checkpoint import load_model_cards, load_vocabulary, open_checkpoint
+from nsp_bert.checkpoints.checkpoint import load_model_cards, open_checkpoint
+from nsp_bert.checkpoints.vocabulary import load_vocabulary
 from nsp_bert.errors import UserError
 from nsp_bert.scoring.scorer import EncodedPair, Scorer
 

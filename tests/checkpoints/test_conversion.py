@@ -211,3 +211,57 @@ def test_peer_scores_alike(tmp_path: Path) -> None:
     back = transformers.BertForPreTraining.from_pretrained(tmp_path / "back").state_dict()
     assert back.keys() == state.keys()
     assert all(torch.equal(back[name], state[name]) for name in state)
+
+
+def with_tokenizer_json(folder: Path, **changes: Any) -> None:
+    """Put a tokenizer.json in the place of vocab.txt, as Transformers 5 saves."""
+    tokens = (folder / "vocab.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    model = {"type": "WordPiece", "vocab": {token: place for place, token in enumerate(tokens)}} | changes
+    (folder / "tokenizer.json").write_text(json.dumps({"version": "1.0", "model": model}), encoding="utf-8")
+    (folder / "vocab.txt").unlink()
+
+
+def hugging_face_folder(folder: Path) -> Path:
+    return write_source(folder, named(random_checkpoint.weights(CONFIG), 1))
+
+
+def test_a_vocabulary_in_tokenizer_json(tmp_path: Path, expect_error: Callable[..., str]) -> None:
+    source = hugging_face_folder(tmp_path / "source")
+    tokens = (source / "vocab.txt").read_text(encoding="utf-8")
+    with_tokenizer_json(source)
+    run(source, tmp_path / "tf")
+    assert (tmp_path / "tf" / "vocab.txt").read_text(encoding="utf-8") == tokens
+    for changes in ({"type": "BPE"}, {"vocab": {"a": 0, "b": 2}}, {"vocab": [["a", 0.1]]}):
+        (source / "vocab.txt").write_text(tokens, encoding="utf-8")
+        with_tokenizer_json(source, **changes)
+        line = expect_error(convert.main, source, tmp_path / "out")
+        assert "tokenizer.json: not the WordPiece tokenizer of a BERT; give --vocab FILE" in line
+
+
+def test_a_hugging_face_folder_is_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Converted once, into the user's cache; again when a file of it has changed."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    source = hugging_face_folder(tmp_path / "mine")
+    run(source, tmp_path / "tf")
+    capfd.readouterr()
+    first = open_checkpoint(str(source))
+    assert (first.name, first.heads) == ("mine", ("encoder", "pooler", "MLM", "NSP"))
+    assert first.folder.parent == tmp_path / "cache" / "nsp_bert"
+    assert "converting it once" in capfd.readouterr().out
+    expected = read_tensors(tmp_path / "tf" / "bert_model.ckpt")
+    for name, tensor in read_tensors(first.prefix).items():
+        np.testing.assert_array_equal(tensor, expected[name])
+    assert open_checkpoint(str(source)).folder == first.folder
+    assert capfd.readouterr().out == ""
+    safetensors.save_file(named(random_checkpoint.weights(CONFIG, seed=5), 1), source / "model.safetensors")
+    assert open_checkpoint(str(source)).folder != first.folder
+
+
+def test_a_layer_more_than_the_configuration_has(tmp_path: Path, expect_error: Callable[..., str]) -> None:
+    source = hugging_face_folder(tmp_path / "source")
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    (source / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 1}), encoding="utf-8")
+    line = expect_error(convert.main, source, tmp_path / "out")
+    assert "the weights hold a layer more than the 1 of the configuration" in line
