@@ -61,6 +61,17 @@ def open_own(path: Path) -> FileIO:
     return FileIO(number, "r+")
 
 
+def write_whole(file: FileIO, data: bytes, path: Path) -> None:
+    """Write all of the data at the file's place. Raises UserError where the disk does not take it."""
+    try:
+        while data:  # a nearly full disk takes a part
+            data = data[file.write(data) or 0 :]
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror}); make room, then run again with --resume"
+        ) from error
+
+
 @contextlib.contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
     """Hold a folder for this process alone until the block ends. Raises UserError where another one holds it."""

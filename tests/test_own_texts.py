@@ -343,7 +343,7 @@ def test_a_full_disk_keeps_what_fits(
     source, output = write_file(tmp_path / "a.txt", TEXTS), tmp_path / "b"
     with monkeypatch.context() as patched:
         patched.setattr("nsp_bert.results.answers.open_alone", lambda path: Full(path, "w+"))
-        with pytest.raises(UserError, match=r"No space left on device.*make room and start again with --resume"):
+        with pytest.raises(UserError, match=r"No space left on device.*make room, then run again with --resume"):
             classify("--input", source, "--output", output)
     assert (tmp_path / ".b.unfinished").stat().st_size == 1200
     assert not output.exists()

@@ -15,8 +15,7 @@ from typing import IO, NamedTuple, TextIO
 import numpy as np
 from rich.table import Table
 
-from nsp_bert.errors import UserError
-from nsp_bert.files import UNFINISHED, open_alone, remove_leftovers, replacing
+from nsp_bert.files import UNFINISHED, open_alone, remove_leftovers, replacing, write_whole
 from nsp_bert.terminal import plain_console
 
 SHOWN = 50  # texts that a terminal is given
@@ -130,7 +129,7 @@ class AnswerFile(Destination):
         self._file.truncate(end)
         self._file.seek(end)
         if not end:
-            self._write(self._head)
+            write_whole(self._file, self._head, self.path)
 
     def _find_whole(self, at_once: int) -> int:
         """Count the lines to keep; return where they end, 0 where the file is not of this run."""
@@ -164,16 +163,7 @@ class AnswerFile(Destination):
     def add(self, answer: TextAnswer) -> None:
         """Write a line. Raises UserError where it cannot be written."""
         self._file.seek(0, os.SEEK_END)
-        self._write((json.dumps(answer.row, ensure_ascii=False) + "\n").encode())
-
-    def _write(self, data: bytes) -> None:
-        try:
-            while data:  # a nearly full disk takes a part
-                data = data[self._file.write(data) or 0 :]
-        except OSError as error:
-            raise UserError(
-                f"{self.path}: cannot be written ({error.strerror}); make room and start again with --resume"
-            ) from error
+        write_whole(self._file, (json.dumps(answer.row, ensure_ascii=False) + "\n").encode(), self.path)
 
     def finish(self) -> None:
         """Put the lines in the place of the output, in one step."""

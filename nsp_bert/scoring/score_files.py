@@ -19,8 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nsp_bert.errors import UserError
-from nsp_bert.files import open_own
+from nsp_bert.files import open_own, write_whole
 
 FORMAT = "nsp_bert scores 1"
 RECORD = struct.Struct("<4sII")  # mark, number of scores, CRC-32 of mark, number, places and scores
@@ -77,13 +76,7 @@ class ScoreFile:
         return start
 
     def _write(self, data: bytes) -> None:
-        try:
-            while data:  # a nearly full disk takes a part
-                data = data[self._file.write(data) or 0 :]
-        except OSError as error:
-            raise UserError(
-                f"{self._path}: cannot be written ({error.strerror}); make room, then run again with --resume"
-            ) from error
+        write_whole(self._file, data, self._path)
 
 
 def _sealed(count: int, body: bytes) -> bytes:
