@@ -17,7 +17,7 @@ from rich.table import Table
 from nsp_bert.checkpoints.checkpoint import Checkpoint, open_checkpoint, read_shapes
 from nsp_bert.checkpoints.shapes import HEADS
 from nsp_bert.checkpoints.vocabulary import load_vocabulary
-from nsp_bert.environment import import_tensorflow
+from nsp_bert.environment import import_tensorflow, quiet_initializers
 from nsp_bert.errors import UserError
 from nsp_bert.files import MODELS, digest
 from nsp_bert.results.metrics import Accuracy
@@ -119,9 +119,10 @@ def check_masks(checkpoint: Checkpoint, documents: list[list[str]]) -> Masks:
     import_tensorflow()
     from bert4keras.models import build_transformer_model
 
-    model = build_transformer_model(
-        str(checkpoint.folder / "bert_config.json"), str(checkpoint.prefix), with_mlm=True, return_keras_model=True
-    )
+    with quiet_initializers():
+        model = build_transformer_model(
+            str(checkpoint.folder / "bert_config.json"), str(checkpoint.prefix), with_mlm=True, return_keras_model=True
+        )
     vocabulary = load_vocabulary(checkpoint.vocab_path)
     encoder = make_pair_encoder(checkpoint, min(MAX_LENGTH, checkpoint.max_position))
     rng = np.random.default_rng(SEED)

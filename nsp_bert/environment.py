@@ -64,10 +64,17 @@ def import_tensorflow() -> ModuleType:
     return tf
 
 
-def build_quietly(bert: Any) -> None:
-    """Build a bert4keras model without Keras' warning of its shared initialiser: the weights are set afterwards."""
+@contextlib.contextmanager
+def quiet_initializers() -> Iterator[None]:
+    """Silence Keras' warning of bert4keras' shared initialiser: the weights are set afterwards."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The initializer TruncatedNormal is unseeded")
+        yield
+
+
+def build_quietly(bert: Any) -> None:
+    """Build a bert4keras model without Keras' warning of its shared initialiser."""
+    with quiet_initializers():
         bert.build()
 
 

@@ -20,6 +20,7 @@ def test_the_bundled_head_works() -> None:
     assert "nsp_bert_mini: 4 layers x 256" in done.stdout
     assert "NSP head works" in done.stdout
     assert "MLM head works" in done.stdout
+    assert done.stderr == ""
     assert "cls/seq_relationship/output_weights" in done.stdout
 
 
