@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import random_checkpoint
 import yaml
-from conftest import SAMPLE
+from conftest import SAMPLE, RandomScorer
 from rich.console import Console
 
 from nsp_bert.cards import CARDS
@@ -188,3 +189,30 @@ def test_a_card_that_cannot_be_read_is_left_out(
     assert error.count("iflytek.yaml") == 1
     ours = read(tmp_path / "out" / "table1.csv")[-1]
     assert [name for name, value in ours.items() if not value] == ["score", "iflytek"]
+
+
+def test_a_name_is_no_identity(random_scores: type[RandomScorer], tmp_path: Path) -> None:
+    """Two checkpoints of one name have folders and rows of their own; results of a replaced one are left out."""
+    weights = [random_checkpoint.weights(random_checkpoint.config(hidden=16), seed) for seed in (1, 2, 3)]
+
+    def write_model(place: str, number: int) -> str:
+        config = random_checkpoint.config(hidden=16)
+        folder = tmp_path / place / "twin"
+        return str(random_checkpoint.write(folder, weights[number], config, random_checkpoint.vocabulary()))
+
+    models = [write_model("a", 0), write_model("b", 1)]
+    output = ["--limit", "4", "--output", str(tmp_path / "out")]
+    assert main(["--models", *models, "--dataset", "bustm", *output]) == 0
+    folders = sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir())
+    assert len(folders) == 2
+    assert all(name.startswith("twin.") and len(name) == len("twin.") + 8 for name in folders)
+    rows = [row["method"] for row in read(tmp_path / "out" / "table1.csv") if row["method"].startswith("twin")]
+    assert sorted(rows) == [f"{name.replace('.', ' ')} (sample, first 4 rows)" for name in folders]
+    single = ["--models", models[0], "--limit", "4", "--output", str(tmp_path / "one")]
+    assert main([*single, "--dataset", "bustm"]) == 0
+    shutil.rmtree(models[0])
+    write_model("a", 2)
+    assert main([*single, "--dataset", "bustm", "ocnli", "--splits", "dev_few_all"]) == 0
+    assert main([*single, "--dataset", "ocnli"]) == 0
+    ours = read(tmp_path / "one" / "table1.csv")[-1]
+    assert (ours["BUSTM"], bool(ours["OCNLI"])) == ("", True)
