@@ -7,6 +7,7 @@ import glob
 import json
 import os
 import shutil
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -45,7 +46,7 @@ class ReaderGoneError(Exception):
 class Destination:
     """Takes answers in their order; `kept` counts those that are there from an earlier run.
 
-    `on_terminal`: they are shown as they come, so that a progress bar would stand between them.
+    `on_terminal`: they are shown as they come, so that a progress bar would be between them.
     """
 
     kept = 0
@@ -55,9 +56,9 @@ class Destination:
         """Return the log-odds float32 (labels,) of the answers that are there."""
         return ()
 
+    @abstractmethod
     def add(self, answer: TextAnswer) -> None:
         """Take an answer. Raises UserError where it cannot be written, ReaderGoneError where nobody takes it."""
-        raise NotImplementedError
 
     def finish(self) -> None:
         """Every answer is there."""
