@@ -32,7 +32,7 @@ import nsp_bert_sentence_pair
 from nsp_bert.cards import SAMPLES_CONTRAST, Card, card_names, load_card, load_cards
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL
-from nsp_bert.cli import add_scoring_options, positive
+from nsp_bert.cli import add_row_options, add_scoring_options
 from nsp_bert.errors import UserError
 from nsp_bert.files import locked_folder, write_text
 from nsp_bert.results.benchmark_tables import FEWCLUE, PUBLISHED, Table, all_tables
@@ -75,9 +75,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--data-dir", type=Path, metavar="DIR", help="holds DATASET/SPLIT.json; default datasets/fewclue"
     )
-    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows of each file")
+    add_row_options(parser)
     add_scoring_options(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace results of other settings (--limit, say)")
+    parser.add_argument("--overwrite", action="store_true", help="replace results of other settings (--sample, say)")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="DIR/MODEL holds a model's results")
     return parser.parse_args(arguments)
 
@@ -104,7 +104,7 @@ def main(arguments: list[str] | None) -> int:
                 status = SCRIPTS[card.task](script_options(options, card, model, split))
                 if status == INTERRUPTED:
                     return status
-        tables = all_tables(collect(options, models, [(card.name, split) for card, split in datasets]))
+        tables = all_tables(collect(options, models, datasets))
         write_tables(tables, options.output)
     print_main_table(tables)
     print(f"{options.output / 'tables.md'}: {', '.join(table.title for table in tables)}")
@@ -147,6 +147,8 @@ def script_options(options: argparse.Namespace, card: Card, model: Model, split:
         data_dir=options.data_dir,
         split=split,
         limit=options.limit,
+        sample=options.sample,
+        seed=options.seed,
         precision=options.precision,
         backend=options.backend,
         batch_tokens=options.batch_tokens,
@@ -166,7 +168,7 @@ def folder_name(prompts: str) -> str:
     return "" if prompts == DEFAULT else prompts
 
 
-def collect(options: argparse.Namespace, models: list[Model], datasets: list[tuple[str, str]]) -> list[Summary]:
+def collect(options: argparse.Namespace, models: list[Model], datasets: list[tuple[Card, str]]) -> list[Summary]:
     """Return the summaries of the models' runs of (dataset, split), the same run once, none of another checkpoint.
 
     Of two that differ in their calibration alone, which is no setting of the headline, the one that has it.
@@ -174,20 +176,21 @@ def collect(options: argparse.Namespace, models: list[Model], datasets: list[tup
     runs: dict[str, Summary] = {}
     for model in models:
         for folder in sorted({path.parent for path in model.folder.rglob("*.json")}):
-            for name, split in datasets:
-                for summary in read_summaries(folder, name, split, NSP_BERT, None):
+            for card, split in datasets:
+                wanted = script_options(options, card, model, split)
+                for summary in read_summaries(folder, card.name, split, NSP_BERT, None):
                     made_by = summary.fingerprint.checkpoint if summary.fingerprint else ""
-                    if made_by == model.checksum and comparable(summary, options):
+                    if made_by == model.checksum and comparable(summary, wanted):
                         key = json.dumps([made_by, summary.dataset, split, summary.settings])
                         runs[key] = max(runs.get(key, summary), summary, key=lambda run: len(run.calibration or ()))
     return list(runs.values())
 
 
-def comparable(summary: Summary, options: argparse.Namespace) -> bool:
+def comparable(summary: Summary, options: Options) -> bool:
     """Return whether a run is one of this benchmark's: complete, of the same rows, precision and backend."""
     return (
         summary.complete
-        and summary.limit == options.limit
+        and summary.settings["rows"] == str(options.selection)
         and summary.settings["backend"] == options.backend
         and options.precision in (summary.settings["precision"], AUTO)
     )

@@ -65,8 +65,8 @@ def run(options: Options) -> int:
     with Runner(options, ClassificationCard, __file__) as runner:
         for session in runner:
             card, split = session.card, session.split
-            examples = load_examples(card, session.folder, split, session.limit)
-            task = ClassificationTask(card, session.prompt, session.encoder, examples)
+            rows = session.selection.choose(load_examples(card, session.folder, split))
+            task = ClassificationTask(card, session.prompt, session.encoder, rows)
             published = published_by_template(card.name, session.published_model, session.prompt.number, split)
             scored = contrast(task, session, published)
             runner.add(session, replace(scored, details=scored.details.model_copy(update={"prompts": task.prompts})))

@@ -32,8 +32,8 @@ def main(arguments: list[str] | None) -> int:
 def run(options: Options) -> int:
     with Runner(options, ClozeCard, __file__) as runner:
         for session in runner:
-            examples = load_examples(session.card, session.folder, session.split, session.limit)
-            task = ClozeTask(session.card, session.prompt, session.encoder, examples)
+            rows = session.selection.choose(load_examples(session.card, session.folder, session.split))
+            task = ClozeTask(session.card, session.prompt, session.encoder, rows)
             published = published_by_positions(session.prompt.positions, session.published_model, session.split)
             runner.add(session, contrast(task, session, published))
         return runner.finish()

@@ -35,7 +35,7 @@ def run(options: Options) -> int:
     with Runner(options, CoreferenceCard, __file__) as runner:
         for session in runner:
             card, split = session.card, session.split
-            rows = load_dev_and_test(card, session.folder, split, session.limit)
+            rows = load_dev_and_test(card, session.folder, split, session.selection)
             task = CoreferenceTask(card, session.prompt, session.encoder, rows)
             as_printed = session.prompt.number == len(card.templates) and session.prompt.stages == 2
             published = published_by_thresholds(card.name, session.published_model, split) if as_printed else None

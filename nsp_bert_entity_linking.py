@@ -34,7 +34,7 @@ from nsp_bert.knowledge_base import Kinds, KnowledgeBase, read_knowledge_base, s
 from nsp_bert.methods.contrast import contrast
 from nsp_bert.results.published import Published, published_by_stages
 from nsp_bert.results.runs import Answer, Run, accuracy_of
-from nsp_bert.rows import Example
+from nsp_bert.rows import Example, Rows
 from nsp_bert.runner import Runner
 from nsp_bert.session import Options, Session
 from nsp_bert.terminal import run_main
@@ -55,16 +55,18 @@ def main(arguments: list[str] | None) -> int:
 def run(options: Options) -> int:
     with Runner(options, EntityLinkingCard, __file__) as runner:
         for session in runner:
-            mentions = load_entity_mentions(session.card, session.folder, session.split, session.limit)
+            every = load_entity_mentions(session.card, session.folder, session.split)
+            chosen = session.selection.choose(every, "mentions")
+            mentions = chosen.examples
             names = {mention.content.name for mention in mentions}
             labels = {str(mention.label) for mention in mentions}
             base = read_knowledge_base(session.card, session.folder, names, labels)
             kinds = sort_mentions(session.card, mentions, base)
             runs = []
             if options.part != TYPING and kinds.linking:
-                runs.append(link(session, kinds, base))
+                runs.append(link(session, kinds, base, chosen.number))
             if options.part != LINKING and kinds.typing and all(linked.complete for linked in runs):
-                runs.append(assign_types(session, kinds.typing))
+                runs.append(assign_types(session, kinds.typing, chosen.number))
             if not runs:
                 title = f"{session.card.title} {session.split}"
                 raise UserError(f"{title}: of {len(mentions)} mentions none is there for {options.part}")
@@ -72,7 +74,7 @@ def run(options: Options) -> int:
         return runner.finish()
 
 
-def link(session: Session[EntityLinkingCard], kinds: Kinds, base: KnowledgeBase) -> Run:
+def link(session: Session[EntityLinkingCard], kinds: Kinds, base: KnowledgeBase, number: str) -> Run:
     """Return the run of the linking mentions, with the accuracy of those that have more than one candidate."""
     entities = [base.candidates[mention.content.name] for mention in kinds.linking]
     questions = [
@@ -80,7 +82,7 @@ def link(session: Session[EntityLinkingCard], kinds: Kinds, base: KnowledgeBase)
         for mention, candidates in zip(kinds.linking, entities, strict=True)
     ]
     ids = [[entity.id for entity in candidates] for candidates in entities]
-    task = EntityTask(session.card, session.prompt, session.encoder, questions, LINKING, ids)
+    task = EntityTask(session.card, session.prompt, session.encoder, Rows(questions, number), LINKING, ids)
     scored = contrast(task, session, published_number(session, LINKING))
     single = sum(len(candidates) == 1 for candidates in entities) / len(entities)
     details = {
@@ -97,13 +99,13 @@ def link(session: Session[EntityLinkingCard], kinds: Kinds, base: KnowledgeBase)
     return with_accuracy(scored, "ambiguous", [answer for answer in scored.answers if len(answer.scores) > 1])
 
 
-def assign_types(session: Session[EntityLinkingCard], mentions: list[Example[EntityMention]]) -> Run:
+def assign_types(session: Session[EntityLinkingCard], mentions: list[Example[EntityMention]], number: str) -> Run:
     """Return the run of the typing mentions, with the accuracy without the type Other."""
     card = session.card
     descriptions = [(card.type_prompt, word) for word in card.types.values()]
     questions = [ask(mention, descriptions) for mention in mentions]
     types = [list(card.types)] * len(mentions)
-    task = EntityTask(card, session.prompt, session.encoder, questions, TYPING, types)
+    task = EntityTask(card, session.prompt, session.encoder, Rows(questions, number), TYPING, types)
     scored = contrast(task, session, published_number(session, TYPING))
     return with_accuracy(scored, "without_other", without_type(card.other, list(card.types), scored.answers))
 

@@ -34,7 +34,7 @@ def run(options: Options) -> int:
     with Runner(options, SentencePairCard, __file__) as runner:
         for session in runner:
             card, split = session.card, session.split
-            rows = load_dev_and_test(card, session.folder, split, session.limit)
+            rows = load_dev_and_test(card, session.folder, split, session.selection)
             task = SentencePairTask(card, session.prompt, session.encoder, rows)
             published = published_by_thresholds(card.name, session.published_model, split)
             scored = contrast(task, session, published)

@@ -36,7 +36,7 @@ from nsp_bert.encoding import (
 )
 from nsp_bert.errors import UserError
 from nsp_bert.files import Row
-from nsp_bert.rows import ContentT, Example, read_json_lines, read_table
+from nsp_bert.rows import ContentT, Example, Rows, Selection, read_json_lines, read_table
 from nsp_bert.tokenization import EncodedPair, PairEncoder
 from nsp_bert.tokenization import load_tokenizer as load_tokenizer
 from nsp_bert.tokenization import make_pair_encoder as make_pair_encoder
@@ -79,12 +79,17 @@ class Task(Generic[CardT, ContentT]):
 class CandidatesTask(Task[CardT, ContentT]):
     """Examples with candidates that are scored one by one; the best answers (candidates-contrast, section 3.3.1)."""
 
-    examples: list[Example[ContentT]]
+    rows: Rows[ContentT]
 
     @property
     @abstractmethod
     def candidates(self) -> Sequence[Sequence[str]]:
         """The label values that each example is offered, in the order of its scores."""
+
+    @property
+    def examples(self) -> list[Example[ContentT]]:
+        """The rows that are asked for."""
+        return self.rows.examples
 
     @property
     def contents(self) -> list[ContentT]:
@@ -100,7 +105,7 @@ class CandidatesTask(Task[CardT, ContentT]):
     def size(self) -> str:
         """How many rows are scored with what, in words."""
         offered = f"{len(self.labels)} labels" if self.labels else "their candidates"
-        return f"{len(self.examples)} rows x {offered}"
+        return f"{self.rows.number} x {offered}"
 
     def scores_of(self, scores: list[np.ndarray]) -> list[np.ndarray]:
         """Return the scores: each content is an example's."""
@@ -180,7 +185,7 @@ class EntityTask(CandidatesTask[EntityLinkingCard, Question]):
     @property
     def size(self) -> str:
         """How many mentions are scored with what, in words."""
-        return f"{self.kind} of {len(self.examples)} mentions x their candidates"
+        return f"{self.kind}: {len(self.examples):,} of {self.rows.number} x their candidates"
 
     def more(self, place: int) -> dict[str, object]:
         """Return the mention's name and what it was offered."""
@@ -194,24 +199,21 @@ class EntityTask(CandidatesTask[EntityLinkingCard, Question]):
 
 @dataclass(frozen=True)
 class DevAndTest(Generic[ContentT]):
-    """The rows that teach thresholds and those that are asked for; `same` where dev itself is asked for.
-
-    Then `test` is the beginning of `dev`, and dev is scored once.
-    """
+    """The rows that teach thresholds and those that are asked for; `same` where those are of dev, scored once then."""
 
     dev: list[Example[ContentT]]
-    test: list[Example[ContentT]]
+    test: Rows[ContentT]
     same: bool
 
     @property
     def scored(self) -> list[Example[ContentT]]:
         """What is scored: dev, then test."""
-        return self.dev if self.same else self.dev + self.test
+        return self.dev if self.same else self.dev + self.test.examples
 
     def parts(self, scores: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Return dev's and test's scores of those of `scored`."""
         dev, test = scores[: len(self.dev)], scores[len(self.dev) :]
-        return dev, dev[: len(self.test)] if self.same else test
+        return dev, [dev[example.index] for example in self.test.examples] if self.same else test
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,7 @@ class SamplesTask(Task[CardT, ContentT]):
     @property
     def examples(self) -> list[Example[ContentT]]:
         """The rows that are asked for."""
-        return self.rows.test
+        return self.rows.test.examples
 
     @property
     def contents(self) -> list[ContentT]:
@@ -241,7 +243,7 @@ class SamplesTask(Task[CardT, ContentT]):
     @property
     def size(self) -> str:
         """How many rows are scored, in words."""
-        return f"{len(self.rows.test)} rows" + ("" if self.rows.same else f" + {len(self.rows.dev)} dev rows")
+        return self.rows.test.number + ("" if self.rows.same else f" + {len(self.rows.dev)} dev rows")
 
     def scores_of(self, scores: list[np.ndarray]) -> list[np.ndarray]:
         """Return the test rows' scores."""
@@ -280,18 +282,18 @@ class CoreferenceTask(SamplesTask[CoreferenceCard, Mention]):
         return encode_mentions(self.encoder, contents, self.prompt.text, self.prompt.position, stages)
 
 
-def read_rows(card: Card, path: Path, limit: int | None = None) -> Iterator[tuple[str, Row]]:
+def read_rows(card: Card, path: Path) -> Iterator[tuple[str, Row]]:
     """Yield (place, row) of a file in the format that the card names."""
     if card.format == "json-lines":
-        return read_json_lines(path, limit)
-    return read_table(path, card.columns, "\t" if card.format == "tsv" else ",", limit)
+        return read_json_lines(path)
+    return read_table(path, card.columns, "\t" if card.format == "tsv" else ",")
 
 
-def load_examples(card: Card, data_dir: Path, split: str, limit: int | None = None) -> list[Example[Any]]:
-    """Return the first `limit` rows of a split in file order. Raises UserError naming file and line."""
+def load_examples(card: Card, data_dir: Path, split: str) -> list[Example[Any]]:
+    """Return the rows of a split in file order. Raises UserError naming file and line."""
     path = split_path(card, data_dir, split)
     examples: list[Example[Any]] = []
-    for index, (place, row) in enumerate(read_rows(card, path, limit)):
+    for index, (place, row) in enumerate(read_rows(card, path)):
         content, labels = parse_row(card, place, row)
         label = row.get(card.fields.label)
         if label is not None and str(label) not in labels:
@@ -306,8 +308,8 @@ def load_examples(card: Card, data_dir: Path, split: str, limit: int | None = No
     return examples
 
 
-def load_dev_and_test(card: Card, data_dir: Path, split: str, limit: int | None = None) -> DevAndTest[Any]:
-    """Return the whole dev split and the first `limit` rows of a split.
+def load_dev_and_test(card: Card, data_dir: Path, split: str, selection: Selection) -> DevAndTest[Any]:
+    """Return the whole dev split and the rows of a split that are asked for.
 
     Raises UserError naming file and line, or where dev has fewer rows than there are labels.
     """
@@ -318,20 +320,18 @@ def load_dev_and_test(card: Card, data_dir: Path, split: str, limit: int | None 
             f" {len(card.label_values)} labels; fetch the whole file"
         )
     same = split == card.dev_split
-    return DevAndTest(dev, dev[:limit] if same else load_examples(card, data_dir, split, limit), same)
+    return DevAndTest(dev, selection.choose(dev if same else load_examples(card, data_dir, split)), same)
 
 
-def load_entity_mentions(
-    card: EntityLinkingCard, data_dir: Path, split: str, limit: int | None = None
-) -> list[Example[EntityMention]]:
-    """Return the mentions of the first `limit` texts, an example each, in file order; the id is the text's.
+def load_entity_mentions(card: EntityLinkingCard, data_dir: Path, split: str) -> list[Example[EntityMention]]:
+    """Return the mentions of a split's texts, an example each, in file order; the id is the text's.
 
     A label is an entity's id or one of the card's types. Where the name is not at its offset it is searched: the
     offset only decides what a long text keeps. Raises UserError naming file and line.
     """
     path, fields = split_path(card, data_dir, split), card.fields
     examples: list[Example[EntityMention]] = []
-    for place, row in read_json_lines(path, limit):
+    for place, row in read_json_lines(path):
         text, mentions = text_of(card, place, row, fields.text), row.get(fields.mentions)
         if not isinstance(mentions, list) or not all(isinstance(mention, dict) for mention in mentions):
             raise UserError(f'{place}: no "{fields.mentions}" with the mentions; is this a file of {card.title}?')

@@ -139,7 +139,7 @@ def prepare(options: argparse.Namespace, folder: Path) -> tuple[Path, Checkpoint
     checkpoint, card = open_checkpoint(source), load_card(options.dataset)
     data, template = choose_data(card, options.data_dir), card.templates[-1]
     rows = options.rows or max(PAIRS // len(card.labels), 1)
-    texts = [example.content.text for example in load_examples(card, data.folder, card.split, rows)]
+    texts = [example.content.text for example in load_examples(card, data.folder, card.split)[:rows]]
     prompts = card.prompts(template)
     encoder = make_pair_encoder(checkpoint, card.max_length)
     pairs = list(encode_label_pairs(encoder, texts, prompts, card.position))

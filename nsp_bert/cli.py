@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
+from textwrap import fill, wrap
 
 from nsp_bert.cards import SAMPLES_CONTRAST, CardT, card_names, cards_of, load_card
 from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL
 from nsp_bert.errors import UserError, meant
 from nsp_bert.results.submission import SUBMISSION_SPLIT
 from nsp_bert.results.summary import CALIBRATIONS, CONTENT_FREE, ENSEMBLE
+from nsp_bert.rows import FIRST_SEED, Selection
 from nsp_bert.scoring.backends import BACKENDS, PRECISIONS
 from nsp_bert.scoring.precision import AUTO
 from nsp_bert.session import Options, PromptOptions
@@ -58,23 +61,42 @@ def number(
     return parse
 
 
-def make_parser(description: str | None, kind: type[CardT]) -> argparse.ArgumentParser:
-    """Return a parser with the options that a script of this kind of card takes."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+class HelpFormatter(argparse.HelpFormatter):
+    """Fills paragraphs to the terminal's width; lines that are indented or begin with a dash stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        parts = groupby(text.strip().splitlines(), lambda line: bool(line) and not line.startswith((" ", "- ")))
+        return "\n".join(
+            fill(" ".join(lines), width, break_on_hyphens=False) if prose else "\n".join(lines) for prose, lines in parts
+        )
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+
+def new_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser without options; the help of each option that takes a value ends with its default."""
+    return argparse.ArgumentParser(description=description, formatter_class=HelpFormatter, allow_abbrev=False)
+
+
+def make_parser(description: str | None, kind: type[CardT], *, own_texts: bool = False) -> argparse.ArgumentParser:
+    """Return a parser with the options that a script of this kind of card takes; `own_texts`: such may be given too."""
+    parser = new_parser(description)
     add_data_options(parser.add_argument_group("data"), kind)
     model = parser.add_argument_group("model")
     model.add_argument(
         "--model",
         default=DEFAULT_MODEL,
         metavar="NAME_OR_DIR",
-        help="a name in models/cards.yaml or a folder with bert_config.json, vocab.txt, *.ckpt.* (%(default)s)",
+        help="a name in models/cards.yaml, or a folder with bert_config.json, vocab.txt and *.ckpt.*"
+        " (default: %(default)s)",
     )
-    model.add_argument("--max-length", type=positive, metavar="TOKENS", help="of a pair; default: the dataset's own")
+    model.add_argument(
+        "--max-length", type=positive, metavar="TOKENS", help="of a pair, longer ones are cut (default: the dataset's own)"
+    )
     add_scoring_options(model)
     add_prompt_options(parser.add_argument_group("prompt"), kind)
-    add_output_options(parser.add_argument_group("output"), kind)
+    add_output_options(parser.add_argument_group("output"), kind, own_texts)
     return parser
 
 
@@ -98,7 +120,19 @@ def add_data_options(group: argparse._ArgumentGroup, kind: type[CardT]) -> None:
         " bundled sample",
     )
     group.add_argument("--split", help="file of the dataset without its ending; default: the dataset's own")
-    group.add_argument("--limit", type=positive, metavar="N", help="only the first N rows of the file")
+    add_row_options(group)
+
+
+def add_row_options(group: argparse._ActionsContainer) -> None:
+    """Add what leaves rows out."""
+    rows = group.add_mutually_exclusive_group()
+    rows.add_argument(
+        "--limit", type=positive, metavar="N", help="only the first N rows (files may be sorted by label)"
+    )
+    rows.add_argument(
+        "--sample", type=positive, metavar="N", help="only N rows drawn at random, labels in their shares"
+    )
+    group.add_argument("--seed", type=whole, help=f"of --sample (default: {FIRST_SEED})")
 
 
 def dataset_name(kind: type[CardT]) -> Callable[[str], str]:
@@ -121,34 +155,48 @@ def add_scoring_options(group: argparse._ActionsContainer) -> None:
         "--precision",
         choices=(*PRECISIONS, AUTO),
         default="float32",
-        help=f"of the computation; {AUTO}: the fastest that predicts the first rows as float32 does (%(default)s)",
+        help=f"numbers that the model runs with; {AUTO}: the fastest that predicts the first rows as float32 does"
+        " (default: %(default)s)",
     )
     group.add_argument(
-        "--backend", choices=tuple(BACKENDS), default="tensorflow", help="engine that computes the scores (%(default)s)"
+        "--backend",
+        choices=tuple(BACKENDS),
+        default="tensorflow",
+        help="engine that runs the model (default: %(default)s)",
     )
     group.add_argument(
         "--batch-tokens",
         type=positive,
         metavar="TOKENS",
-        help="rows x length of a batch: memory and speed, not the result; default: what suits the device",
+        help="rows x length of a batch: memory and speed, not the result (default: what suits the device)",
     )
-    group.add_argument("--distributed", metavar="ray[://ADDRESS]", help="score on the workers of a Ray cluster")
     group.add_argument(
-        "--workers", type=positive, metavar="N", help="of --distributed; default: one a GPU, or one a machine"
+        "--distributed",
+        metavar="ray[://ADDRESS]",
+        help="score on the workers of a Ray cluster (default: on this machine alone)",
+    )
+    group.add_argument(
+        "--workers", type=positive, metavar="N", help="of --distributed (default: one a GPU, or one a machine)"
     )
 
 
 def add_prompt_options(group: argparse._ArgumentGroup, kind: type[CardT]) -> None:
     """Add the prompt options that the task takes."""
-    group.add_argument("--prompt-position", choices=("prefix", "suffix"), help="default: the dataset's own")
+    group.add_argument(
+        "--prompt-position",
+        choices=("prefix", "suffix"),
+        help="of the prompt, before or after the text (default: the dataset's own)",
+    )
     if kind.takes_templates:
         group.add_argument(
-            "--template", metavar="NUMBER_OR_TEXT", help="1, 2, 3 of the card or a text with {}; default: the last"
+            "--template",
+            metavar="NUMBER_OR_TEXT",
+            help="1, 2, 3 of the card, or a text with {} (default: the card's last)",
         )
     if kind.takes_stages:
-        group.add_argument("--stages", type=int, choices=(1, 2), help="default 2")
+        group.add_argument("--stages", type=int, choices=(1, 2), help="XXX (default: 2)")
     if kind.takes_positions:
-        group.add_argument("--positions", choices=("hard", "soft"), help="default soft")
+        group.add_argument("--positions", choices=("hard", "soft"), help="XXX (default: soft)")
     group.add_argument(
         "--ablate", action="store_true", help="run every combination of the prompt options that are not given"
     )
@@ -158,29 +206,47 @@ def add_prompt_options(group: argparse._ArgumentGroup, kind: type[CardT]) -> Non
         choices=CALIBRATIONS if kind.takes_templates else (CONTENT_FREE,),
         default=(),
         help="beside the accuracy, that of the log-odds less those of the same prompt with a neutral text"
-        + (", or of their mean over the card's templates" if kind.takes_templates else ""),
+        + (", or of their mean over the card's templates" if kind.takes_templates else "")
+        + " (default: none)",
     )
     if kind.mapping == SAMPLES_CONTRAST:
         group.add_argument("--batch-curve", action="store_true", help="also rank inside batches of 1, 2, 4 … 128, all")
-        group.add_argument("--seeds", type=positive, default=5, help="random orders of the batch curve (%(default)s)")
+        group.add_argument(
+            "--seeds",
+            type=positive,
+            default=5,
+            metavar="N",
+            help="random orders of the batch curve (default: %(default)s)",
+        )
 
 
-def add_output_options(group: argparse._ArgumentGroup, kind: type[CardT]) -> None:
+def add_output_options(group: argparse._ArgumentGroup, kind: type[CardT], own_texts: bool) -> None:
     """Add where results go, and what happens to those that are there."""
-    group.add_argument("--output", type=Path, metavar="DIR", help="write result files there")
+    group.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR_OR_FILE" if own_texts else "DIR",
+        help="folder that result files are written to"
+        + ("; with your own texts the file of their answers, or - to print them" if own_texts else "")
+        + " (default: none, a table is printed)",
+    )
     group.add_argument("--verbose", action="store_true", help="also print what each step took")
     group.add_argument(
         "--resume",
         action="store_true",
-        help="keep what is in --output made from the same data, checkpoint, code and settings: whole results, and"
-        " the scores of a run that was killed",
+        help="keep what --output holds of the same data, checkpoint, code and settings: whole results, and the scores"
+        " of a run that was killed"
+        + ("; with your own texts the answers of a run that was killed, for which --output is a file" if own_texts else ""),
     )
     group.add_argument(
         "--overwrite", action="store_true", help="replace the result of another run (model, settings) in --output"
     )
     if any(card.submission for card in cards_of(kind)):
         group.add_argument(
-            "--submission", type=Path, metavar="DIR", help="predict test.json and write the leaderboard's file there"
+            "--submission",
+            type=Path,
+            metavar="DIR",
+            help="predict test.json and write the leaderboard's file there (default: none)",
         )
 
 
@@ -189,6 +255,7 @@ def parse_options(parsed: argparse.Namespace) -> Options:
     given = vars(parsed).copy()
     prompt = PromptOptions.model_validate({name: given.pop(name) for name in PROMPT_KEYS if name in given})
     options = Options.model_validate(given | {"prompt": prompt})
+    selection = options.selection
     if prompt.ablate and ENSEMBLE in options.calibration and not prompt.template:
         raise UserError(
             "--calibration ensemble would score every template again in each run of --ablate: give --template, or leave"
@@ -196,8 +263,9 @@ def parse_options(parsed: argparse.Namespace) -> Options:
         )
     if not options.submission:
         return options
-    if options.limit or prompt.ablate or options.resume or options.split not in (None, SUBMISSION_SPLIT):
+    if selection != Selection() or prompt.ablate or options.resume or options.split not in (None, SUBMISSION_SPLIT):
         raise UserError(
-            "--submission predicts the whole of test.json once: leave out --limit, --ablate, --resume and --split"
+            "--submission predicts the whole of test.json once: leave out --limit, --sample, --ablate, --resume and"
+            " --split"
         )
     return options.model_copy(update={"split": SUBMISSION_SPLIT})

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TextIO
 
 import numpy as np
-from rich.table import Table
 
 from nsp_bert.cards import CANDIDATES_CONTRAST, Position, parse_template
 from nsp_bert.checkpoints.checkpoint import Checkpoint, open_checkpoint
@@ -34,11 +33,11 @@ from nsp_bert.results.answers import (
 from nsp_bert.results.fingerprint import checkpoint_digest
 from nsp_bert.results.runs import Answer, Run, Subject, prepare_output, rounded
 from nsp_bert.results.summary import Confusion
-from nsp_bert.results.tables import print_table
+from nsp_bert.results.tables import print_groups, print_table
 from nsp_bert.rows import checked_text
 from nsp_bert.scoring.precision import AUTO, COMPARED_PAIRS, choose_precision
 from nsp_bert.session import ZERO_SHOT, Options, Scorers
-from nsp_bert.terminal import INTERRUPTED, plain_console, progress_bar
+from nsp_bert.terminal import INTERRUPTED, new_table, plain_console, progress_bar
 from nsp_bert.tokenization import PairEncoder, make_pair_encoder
 from nsp_bert.zero_shot import MAX_LENGTH, PairScorer, Prompts, ZeroShotClassifier
 
@@ -52,6 +51,7 @@ def check_options(own: OwnTexts, options: Options) -> None:
         "--dataset": options.dataset,
         "--data-dir": options.data_dir,
         "--split": options.split,
+        "--sample": options.sample,
         "--submission": options.submission,
         "--calibration": options.calibration,
         "--ablate": options.prompt.ablate,
@@ -312,26 +312,21 @@ def make_run(setup: Setup, outcome: Outcome) -> Run:
 
 def print_accuracy(run: Run) -> None:
     """Print the table that a dataset ends with, and which labels are taken for which."""
-    print_table([run.summary])
+    print_table([run.summary], elsewhere="a wider terminal shows them")
     if run.metrics and run.metrics.confusion:
         print_confusion(run.metrics.confusion)
 
 
 def print_confusion(confusion: Confusion) -> None:
-    """Print the matrix, or where it would be too wide the most frequent confusions."""
+    """Print the matrix, or where there are many labels the most frequent confusions."""
     labels, counts = confusion.labels, np.array(confusion.counts)
     if len(labels) <= SHOWN_LABELS:
         headers = ["label", *(f"→ {label}" for label in labels)]
-        lines = [[label, *map(str, row)] for label, row in zip(labels, counts, strict=True)]
-    else:
-        headers = ["label", "taken for", "texts"]
-        np.fill_diagonal(counts, 0)
-        order = np.argsort(-counts, axis=None, kind="stable")[:SHOWN_LABELS]
-        places = [divmod(int(place), len(labels)) for place in order]
-        lines = [[labels[i], labels[j], str(counts[i, j])] for i, j in places if counts[i, j]]
-    table = Table(header_style="bold")
-    for header in headers:
-        table.add_column(header, overflow="fold")
-    for line in lines:
-        table.add_row(*line)
+        return print_groups(headers, [[[label, *map(str, row)] for label, row in zip(labels, counts, strict=True)]])
+    table = new_table(("label", "taken for", "texts"), texts=2)
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:SHOWN_LABELS]
+    for i, j in (divmod(int(place), len(labels)) for place in order):
+        if counts[i, j]:
+            table.add_row(labels[i], labels[j], str(counts[i, j]))
     plain_console().print(table)

@@ -9,14 +9,17 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Generic, Literal, TypeVar
+
+import numpy as np
 
 from nsp_bert.errors import UserError
 from nsp_bert.files import Row, parse_row, utf8_lines
 
 LONGEST_FIELD = 10_000_000
+FIRST_SEED = 1  # where none is given
+ALL_ROWS = "all"
 ContentT = TypeVar("ContentT", bound="Content")
 
 
@@ -54,6 +57,49 @@ class Example(Generic[ContentT]):
         return self.content.shown
 
 
+@dataclass(frozen=True)
+class Rows(Generic[ContentT]):
+    """The rows of a file that are asked for, in file order; `number` says in words how many of how many."""
+
+    examples: list[Example[ContentT]]
+    number: str
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which rows of a file are asked for: all, the first `limit`, or `sample` of them that `seed` draws.
+
+    Files are often sorted by label: the first rows are no sample.
+    """
+
+    limit: int | None = None
+    sample: int | None = None
+    seed: int = FIRST_SEED
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        number = self.sample or self.limit
+        return self._in_words(number, "rows") if number else ALL_ROWS
+
+    def choose(self, examples: list[Example[ContentT]], noun: str = "rows") -> Rows[ContentT]:
+        """Return the rows that are asked for out of all of a file."""
+        chosen = self._drawn(examples) if self.sample else examples[: self.limit]
+        of_all = f"{len(examples):,} {noun}"
+        return Rows(chosen, of_all if len(chosen) == len(examples) else self._in_words(len(chosen), f"of {of_all}"))
+
+    def _in_words(self, number: int, rows: str) -> str:
+        return f"{number:,} random {rows} (seed {self.seed})" if self.sample else f"first {number:,} {rows}"
+
+    def _drawn(self, examples: list[Example[ContentT]]) -> list[Example[ContentT]]:
+        """Draw at equal steps from the rows sorted by label, in random order within one: each label keeps its share."""
+        count = min(self.sample or 0, len(examples))
+        random = np.random.default_rng(self.seed)
+        _, labels = np.unique([example.label or "" for example in examples], return_inverse=True)
+        order = np.lexsort((random.permutation(len(examples)), labels))
+        places = ((np.arange(count) + random.random()) * len(examples) / count).astype(int)
+        return [examples[place] for place in np.sort(order[places])]
+
+
 @contextlib.contextmanager
 def _opened(path: Path, mode: Literal["r", "rb"], encoding: str | None = None) -> Iterator[IO[Any]]:
     """Open a file. Raises UserError when it is not there or cannot be read."""
@@ -66,34 +112,30 @@ def _opened(path: Path, mode: Literal["r", "rb"], encoding: str | None = None) -
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def read_json_lines(
-    path: Path, limit: int | None = None, advance: Callable[[int], object] | None = None
-) -> Iterator[tuple[str, Row]]:
+def read_json_lines(path: Path, advance: Callable[[int], object] | None = None) -> Iterator[tuple[str, Row]]:
     """Yield (place, object) of a UTF-8 JSON-lines file, place being `file:line` for messages; blank lines are skipped.
 
     `advance` hears the bytes of each line that is read. Raises UserError with the place.
     """
     name = _short_name(path)
-    return _with_places(numbered_json_lines(path, name, advance), name, limit)
+    return _with_places(numbered_json_lines(path, name, advance), name)
 
 
-def read_table(
-    path: Path, columns: list[str] | None, delimiter: str, limit: int | None = None
-) -> Iterator[tuple[str, Row]]:
+def read_table(path: Path, columns: list[str] | None, delimiter: str) -> Iterator[tuple[str, Row]]:
     """Yield (place, row) of a UTF-8 csv or tsv file; without `columns` its first line names them.
 
     In csv a quoted value may hold line breaks; tsv knows no quotes. Raises UserError with the place.
     """
     name = _short_name(path)
-    return _with_places(numbered_table(path, name, columns, delimiter), name, limit)
+    return _with_places(numbered_table(path, name, columns, delimiter), name)
 
 
 def _short_name(path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
 
 
-def _with_places(rows: Iterator[tuple[int, Row]], name: str, limit: int | None) -> Iterator[tuple[str, Row]]:
-    return ((f"{name}:{number}", row) for number, row in islice(rows, limit))
+def _with_places(rows: Iterator[tuple[int, Row]], name: str) -> Iterator[tuple[str, Row]]:
+    return ((f"{name}:{number}", row) for number, row in rows)
 
 
 def numbered_json_lines(

@@ -20,7 +20,7 @@ from nsp_bert.errors import UserError
 from nsp_bert.files import DATASETS
 from nsp_bert.results.runs import Subject
 from nsp_bert.results.summary import NSP_BERT, Fingerprint, PrecisionCheck
-from nsp_bert.rows import ContentT, Example
+from nsp_bert.rows import FIRST_SEED, ContentT, Example, Selection
 from nsp_bert.scoring.backends import load_backend
 from nsp_bert.scoring.distributed import load_ray
 from nsp_bert.scoring.precision import choose_precision
@@ -155,6 +155,8 @@ class Options(BaseModel):
     data_dir: Path | None = None
     split: str | None = None
     limit: int | None = None
+    sample: int | None = None
+    seed: int | None = None
     max_length: int | None = None
     precision: str = "float32"
     backend: str = "tensorflow"
@@ -171,6 +173,13 @@ class Options(BaseModel):
     seeds: int = 5
     part: Literal["linking", "typing", "both"] = "both"
     prompt: PromptOptions = PromptOptions()
+
+    @property
+    def selection(self) -> Selection:
+        """Which rows of a file are asked for. Raises UserError for a seed that draws nothing."""
+        if self.seed is not None and not self.sample:
+            raise UserError("--seed is about --sample; give both or none")
+        return Selection(self.limit, self.sample, FIRST_SEED if self.seed is None else self.seed)
 
 
 class Scorers:
@@ -241,9 +250,9 @@ class Session(Generic[CardT]):
         return self.options.split or self.card.split
 
     @property
-    def limit(self) -> int | None:
-        """`--limit`, None for all rows."""
-        return self.options.limit
+    def selection(self) -> Selection:
+        """Which rows of the split are asked for."""
+        return self.options.selection
 
     @property
     def max_length(self) -> int:
@@ -272,7 +281,7 @@ class Session(Generic[CardT]):
             "max_length": self.max_length,
             "precision": self.precision,
             "backend": self.options.backend,
-            "limit": self.limit,
+            "rows": str(self.selection),
         }
 
     @property
@@ -296,7 +305,8 @@ class Session(Generic[CardT]):
     def as_published(self) -> bool:
         """Whether data, prompt position and length are those of the published runs."""
         return (
-            not (self.data.sample or self.limit)
+            not self.data.sample
+            and self.selection == Selection()
             and self.prompt.position == self.card.position
             and self.max_length == self.card.max_length
         )

@@ -119,12 +119,7 @@ def main_row(summary: Summary, varied: list[str], columns: list[str]) -> MainRow
 
 def marks(summary: Summary) -> str:
     """Return what sets a run apart from a whole run on real data."""
-    limit = summary.limit
-    parts = [
-        "bundled sample" if summary.sample else "",
-        f"first {limit} rows" if limit else "",
-        "" if summary.complete else "interrupted",
-    ]
+    parts = ["bundled sample" if summary.sample else "", summary.rows, "" if summary.complete else "interrupted"]
     return ", ".join(filter(None, parts))
 
 
@@ -135,7 +130,7 @@ def share_cell(share: float | None, empty: str = "") -> Cell:
 
 def shown_settings(summary: Summary, varied: list[str]) -> str:
     """Return the prompt of a run, and those of its other settings that differ between runs."""
-    keys = [key for key in dict.fromkeys(["template", "prompt_position", *varied]) if key != "limit"]
+    keys = [key for key in dict.fromkeys(["template", "prompt_position", *varied]) if key != "rows"]
     return ", ".join(filter(None, (setting(summary, key) for key in keys)))
 
 
@@ -160,7 +155,7 @@ def setting(summary: Summary, key: str) -> str:
     value = summary.settings.get(key)
     if value is None or isinstance(value, str):
         return value or ""
-    return f"first {value} rows" if key == "limit" else f"{key.replace('_', ' ')} {value}"
+    return f"{key.replace('_', ' ')} {value}"
 
 
 def variants(summaries: list[Summary], varied: list[str]) -> list[Figure]:

@@ -122,8 +122,7 @@ def run_names(summaries: list[Summary]) -> list[str]:
         for key in own.settings:
             value = summary.settings.get(key)
             parts.append(str(value) if isinstance(value, str) else f"{key.split('_')[0]} {value or 'own'}")
-        limit = summary.limit
-        note = ", ".join(filter(None, ["sample" if summary.sample else "", f"first {limit}" if limit else ""]))
+        note = ", ".join(filter(None, ["sample" if summary.sample else "", summary.rows]))
         shown = ", ".join(parts) + (f" ({note})" if note else "")
         names.append(shown.encode("ascii", "replace").decode())
     return names

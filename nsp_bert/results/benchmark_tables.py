@@ -78,11 +78,7 @@ def _checksum(summary: Summary) -> str:
 
 def label(summary: Summary) -> str:
     """Return a model's name with what sets its numbers apart from whole runs on real data."""
-    marks = [
-        "sample" if summary.sample else "",
-        f"first {limit} rows" if (limit := summary.limit) else "",
-    ]
-    shown = ", ".join(filter(None, marks))
+    shown = ", ".join(filter(None, ["sample" if summary.sample else "", summary.rows]))
     return summary.model + (f" ({shown})" if shown else "")
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nsp_bert.cards import validation_reasons
 from nsp_bert.errors import UserError
+from nsp_bert.rows import ALL_ROWS
 
 ROWS, TEXTS = ".jsonl", ".texts.jsonl"  # endings of the files beside a summary
 NSP_BERT = "nsp_bert"  # the method without a name in file names
@@ -157,10 +158,10 @@ class Summary(Details):
     files: dict[str, str]
 
     @property
-    def limit(self) -> int | None:
-        """The number of rows that `--limit` left, None for all."""
-        value = self.settings.get("limit")
-        return value if isinstance(value, int) else None
+    def rows(self) -> str:
+        """Which rows of the file were asked for (`--limit`, `--sample`), in words; empty for all."""
+        rows = str(self.settings.get("rows", ALL_ROWS))
+        return "" if rows == ALL_ROWS else rows
 
     def to_json(self) -> str:
         """Return the text of the summary file; details that the run does not have are left out."""

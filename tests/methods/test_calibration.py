@@ -94,7 +94,7 @@ def check_comparison(summary: dict, rows: list[dict], method: str) -> None:
 def test_content_free_of_candidates_by_hand(run_script: RunScript, scorer: Scorer, encoder: PairEncoder) -> None:
     """ChID: every example has candidates, and so a prior, of its own; there is none per label."""
     summary, rows = run_script(cloze, "chid", *CONTENT_FREE, "--limit", "6")
-    for row, example in zip(rows, load_examples(load_card("chid"), SAMPLE, "test_public", 6), strict=True):
+    for row, example in zip(rows, load_examples(load_card("chid"), SAMPLE, "test_public")[:6], strict=True):
         neutral = [Cloze(text, "", example.content.candidates) for text in NEUTRAL_TEXTS["zh"]]
         found = values(scorer, encode_clozes(encoder, neutral, "#idiom#", "suffix", soft=True)).reshape(3, -1)
         assert row["prediction_content_free"] == str(np.argmax(row["scores"] - found.mean(axis=0)))

@@ -19,6 +19,7 @@ import nsp_bert_entity_linking as entity_linking
 import nsp_bert_sentence_pair as sentence_pair
 from nsp_bert.scoring.score_files import ScoreFile
 from nsp_bert.scoring.scorer import Scores
+from nsp_bert.session import Options
 from nsp_bert.terminal import INTERRUPTED
 from nsp_bert_benchmark import comparable
 
@@ -155,7 +156,7 @@ def test_an_interrupted_calibration_is_not_compared(published: Published, monkey
     [
         ({}, True),
         ({"complete": False}, False),
-        ({"limit": 5}, False),
+        ({"rows": "first 5 rows"}, False),
         ({"precision": "bfloat16"}, False),
         ({"backend": "openvino"}, False),
         ({"prompt_position": "suffix"}, True),  # a row of its own in the ablations
@@ -163,11 +164,10 @@ def test_an_interrupted_calibration_is_not_compared(published: Published, monkey
     ],
 )
 def test_runs_of_a_benchmark(change: dict[str, Any], expected: bool) -> None:
-    settings = {"limit": None, "precision": "float32", "backend": "tensorflow", "prompt_position": "prefix"} | change
+    settings = {"rows": "all", "precision": "float32", "backend": "tensorflow", "prompt_position": "prefix"} | change
     complete = bool(settings.pop("complete", True))
-    summary = SimpleNamespace(complete=complete, settings=settings, limit=settings["limit"])
-    options = SimpleNamespace(limit=None, precision="float32", backend="tensorflow")
-    assert comparable(summary, options) is expected  # type: ignore[arg-type]
+    summary = SimpleNamespace(complete=complete, settings=settings)
+    assert comparable(summary, Options(model="m")) is expected  # type: ignore[arg-type]
 
 
 def test_a_folder_s_name_makes_no_published_model(

@@ -67,7 +67,7 @@ def test_submission_equals_the_predictions(checkpoint_dir: Path, data: Path, tmp
     assert rows == [{"id": row["id"], "label": row["prediction"]} for row in results]
 
 
-@pytest.mark.parametrize("extra", [("--limit", "3"), ("--split", "test_public"), ("--ablate",)])
+@pytest.mark.parametrize("extra", [("--limit", "3"), ("--sample", "3"), ("--split", "test_public"), ("--ablate",)])
 def test_options_against_it(
     expect_error: Callable[..., str], checkpoint_dir: Path, tmp_path: Path, extra: tuple[str, ...]
 ) -> None:

@@ -85,7 +85,10 @@ def test_a_changed_field_is_shown_or_refused(summaries: list[str], data: st.Data
 def test_many_runs_are_named_in_no_time(summaries: list[str], tmp_path: Path) -> None:
     """1,500 runs: the names of a page take steps in proportion to their number, not to its square."""
     summary = Summary.from_json(summaries[0], "x")
-    many = [summary.model_copy(update={"settings": summary.settings | {"limit": number}}) for number in range(1500)]
+    many = [
+        summary.model_copy(update={"settings": summary.settings | {"rows": f"first {number} rows"}})
+        for number in range(1500)
+    ]
     page = build_page([ResultRun(one, [], []) for one in many])
     assert len({name for section in page.sections for name, _ in section.runs} | {row.prompt for row in page.rows}) > 0
     assert len(page.rows) == 1500

@@ -46,7 +46,7 @@ def test_golden_covers_every_classification_card() -> None:
 def test_log_odds_equal_hugging_face(scorer: Scorer, checkpoint_dir: Path, name: str) -> None:
     expected = np.array(GOLDEN[name])
     card = load_card(name)
-    texts = [example.content.text for example in load_examples(card, SAMPLE, card.split, len(expected))]
+    texts = [example.content.text for example in load_examples(card, SAMPLE, card.split)[: len(expected)]]
     prompts = card.prompts(card.templates[-1])[: expected.shape[1]]
     encoder = make_pair_encoder(open_checkpoint(str(checkpoint_dir)), 128)
     encoded = encode_label_pairs(encoder, texts, prompts, "prefix")

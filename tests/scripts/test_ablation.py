@@ -30,7 +30,7 @@ def test_the_grid_of_each_script(checkpoint_dir: Path, tmp_path: Path, capfd: py
     }
     assert len(settings(tmp_path / "c")) == 8
     assert "prompt_position-suffix.template-2.stages-1" in settings(tmp_path / "c")
-    assert capfd.readouterr().out.count("4 rows") == 6 + 4 + 8
+    assert capfd.readouterr().out.count("first 4 of ") == 6 + 4 + 8
 
 
 def test_a_given_option_stays(checkpoint_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -204,7 +204,7 @@ def test_the_sample_by_eye() -> None:
 def test_sample_run(checkpoint_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["--model", str(checkpoint_dir), "--output", str(tmp_path)]) == 0
     out = capfd.readouterr().out
-    assert "DuEL2.0 dev (bundled sample): linking of 52 mentions x their candidates = 133 pairs, suffix" in out
+    assert "DuEL2.0 dev (bundled sample): linking: 52 of 82 mentions x their candidates = 133 pairs, suffix" in out
     assert "26.9 % of the mentions have a single candidate; left out are 2 whose entity is not known" in out
     summary = json.loads((tmp_path / "duel_typing.dev.json").read_text(encoding="utf-8"))
     assert (summary["n"], summary["sample"], summary["settings"]["stages"]) == (27, True, 2)

@@ -79,7 +79,7 @@ def test_whatever_differs_runs_again(run: Callable[..., str], tmp_path: Path, ch
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (("--limit", "5"), "limit None, now 5"),
+        (("--limit", "5"), "rows all, now first 5 rows"),
         (("--max-length", "64"), "max_length 128, now 64"),
         (("--prompt-position", "suffix"), "prompt_position prefix, now suffix"),
         (("--precision", "bfloat16"), "precision float32, now bfloat16"),
