@@ -1,4 +1,4 @@
-"""Zero-shot coreference: CLUEWSC, by the two-stage prompt and samples-contrast with the NSP head.
+r"""Zero-shot coreference: CLUEWSC, by the two-stage prompt and samples-contrast with the NSP head.
 
 The text with the question what the pronoun means (e.g. 上文中他是指) is one segment, the span the other; thresholds
 that cut the dev scores into equal parts turn the test scores into true and false. --stages 1 puts question and span
@@ -7,7 +7,8 @@ together.
 Published with uer-mixed-bert-base, test_public, thresholds (arXiv:2109.03564): CLUEWSC 59.43. The paper's Table 12 says
 suffix (the span last), the authors' released code uses prefix: --prompt-position runs either. To compare:
 
-  python nsp_bert_coreference_resolution.py --model uer-mixed-bert-base --output results --batch-curve
+  python nsp_bert_coreference_resolution.py --model uer-mixed-bert-base \
+    --output results --batch-curve
 
 Cost in pairs (dev and test rows): 1,135.
 """
@@ -19,7 +20,7 @@ import nsp_bert.start  # noqa: F401
 from nsp_bert.cards import CoreferenceCard
 from nsp_bert.cli import make_parser, parse_options
 from nsp_bert.methods.contrast import contrast
-from nsp_bert.methods.ranking import add_ranking
+from nsp_bert.methods.ranking import Ranking
 from nsp_bert.results.published import published_by_thresholds
 from nsp_bert.runner import Runner
 from nsp_bert.session import Options
@@ -39,8 +40,8 @@ def run(options: Options) -> int:
             task = CoreferenceTask(card, session.prompt, session.encoder, rows)
             as_printed = session.prompt.number == len(card.templates) and session.prompt.stages == 2
             published = published_by_thresholds(card.name, session.published_model, split) if as_printed else None
-            scored = contrast(task, session, published)
-            runner.add(session, add_ranking(scored, options.batch_curve, options.seeds))
+            ranking = Ranking(len(task.labels), options.seeds if options.batch_curve else None)
+            runner.add(session, ranking.added_to(contrast(task, session, published, ranking.undecided)))
         return runner.finish()
 
 

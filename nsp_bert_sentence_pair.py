@@ -1,4 +1,4 @@
-"""Zero-shot sentence pairs: OCNLI, BUSTM, CSL, by samples-contrast with the NSP head.
+r"""Zero-shot sentence pairs: OCNLI, BUSTM, CSL, by samples-contrast with the NSP head.
 
 Every pair gets one score; thresholds that cut the dev scores into equal parts turn the test scores into labels. The
 ranking of all rows, which needs no dev, is shown beside it, and with --batch-curve the ranking inside batches.
@@ -6,7 +6,8 @@ ranking of all rows, which needs no dev, is shown beside it, and with --batch-cu
 Published with uer-mixed-bert-base, test_public, thresholds (arXiv:2109.03564): OCNLI 37.38, BUSTM 63.43, CSL 64.41.
 To compare, with the checkpoint in models/uer-mixed-bert-base and the FewCLUE files in datasets/fewclue:
 
-  python nsp_bert_sentence_pair.py --model uer-mixed-bert-base --output results --batch-curve
+  python nsp_bert_sentence_pair.py --model uer-mixed-bert-base \
+    --output results --batch-curve
 
 Cost in pairs (dev and test rows): OCNLI 2,680, BUSTM 1,932, CSL 2,998.
 """
@@ -18,7 +19,7 @@ import nsp_bert.start  # noqa: F401
 from nsp_bert.cards import SentencePairCard
 from nsp_bert.cli import make_parser, parse_options
 from nsp_bert.methods.contrast import contrast
-from nsp_bert.methods.ranking import add_ranking
+from nsp_bert.methods.ranking import Ranking
 from nsp_bert.results.published import published_by_thresholds
 from nsp_bert.runner import Runner
 from nsp_bert.session import Options
@@ -37,8 +38,8 @@ def run(options: Options) -> int:
             rows = load_dev_and_test(card, session.folder, split, session.selection)
             task = SentencePairTask(card, session.prompt, session.encoder, rows)
             published = published_by_thresholds(card.name, session.published_model, split)
-            scored = contrast(task, session, published)
-            runner.add(session, add_ranking(scored, options.batch_curve, options.seeds))
+            ranking = Ranking(len(task.labels), options.seeds if options.batch_curve else None)
+            runner.add(session, ranking.added_to(contrast(task, session, published, ranking.undecided)))
         return runner.finish()
 
 

@@ -14,7 +14,14 @@ from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 
-from nsp_bert.answer_mapping import Predictions, apply_thresholds, candidates_contrast, learn_thresholds, rank
+from nsp_bert.answer_mapping import (
+    Predictions,
+    apply_thresholds,
+    best_undecided,
+    candidates_contrast,
+    learn_thresholds,
+    thresholds_undecided,
+)
 from nsp_bert.cards import (
     Card,
     CardT,
@@ -53,8 +60,8 @@ class Task(Generic[CardT, ContentT]):
     encoder: PairEncoder
 
     @abstractmethod
-    def pairs(self, contents: Iterable[ContentT]) -> Iterator[EncodedPair]:
-        """Yield the encoded pairs of each content in turn, one a candidate."""
+    def pairs(self, contents: Iterable[ContentT]) -> Iterable[EncodedPair]:
+        """Return the encoded pairs of each content in turn, one a candidate."""
 
     @property
     def part(self) -> str:
@@ -116,9 +123,9 @@ class CandidatesTask(Task[CardT, ContentT]):
         rows = zip(self.candidates, scores, candidates_contrast(scores), strict=True)
         return Predictions([None if np.isnan(row).any() else names[place] for names, row, place in rows])
 
-    def preview(self, scores: list[np.ndarray]) -> np.ndarray:
-        """Return the place int64 (n,) of the best candidate of the first n contents."""
-        return candidates_contrast(scores)
+    def undecided(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Return which candidates may be the best of their example, where several may."""
+        return best_undecided(low, high, self.sizes)
 
 
 @dataclass(frozen=True)
@@ -135,8 +142,8 @@ class ClassificationTask(CandidatesTask[ClassificationCard, Text]):
         """One prompt per label, in card order."""
         return self.card.prompts(self.prompt.template or self.card.templates[-1])
 
-    def pairs(self, contents: Iterable[Text]) -> Iterator[EncodedPair]:
-        """Yield the pairs of each text with every label's prompt."""
+    def pairs(self, contents: Iterable[Text]) -> Iterable[EncodedPair]:
+        """Return the pairs of each text with every label's prompt."""
         return encode_label_pairs(
             self.encoder, (content.text for content in contents), self.prompts, self.prompt.position
         )
@@ -210,10 +217,12 @@ class DevAndTest(Generic[ContentT]):
         """What is scored: dev, then test."""
         return self.dev if self.same else self.dev + self.test.examples
 
-    def parts(self, scores: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Return dev's and test's scores of those of `scored`."""
-        dev, test = scores[: len(self.dev)], scores[len(self.dev) :]
-        return dev, [dev[example.index] for example in self.test.examples] if self.same else test
+    @property
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where in `scored` dev and test are, int64 each."""
+        dev, test = np.arange(len(self.dev)), np.arange(len(self.test.examples))
+        in_dev = np.array([example.index for example in self.test.examples], np.int64)
+        return dev, in_dev if self.same else len(dev) + test
 
 
 @dataclass(frozen=True)
@@ -247,20 +256,25 @@ class SamplesTask(Task[CardT, ContentT]):
 
     def scores_of(self, scores: list[np.ndarray]) -> list[np.ndarray]:
         """Return the test rows' scores."""
-        return self.rows.parts(scores)[1]
+        return [scores[place] for place in self.rows.places[1]]
 
     def predict(self, scores: list[np.ndarray]) -> Predictions:
         """Return the labels of the test rows that are scored, by dev's thresholds; none unless all of dev is scored."""
-        dev, test = map(np.concatenate, self.rows.parts(scores))
+        dev, test = (np.concatenate(scores)[places] for places in self.rows.places)
         if np.isnan(dev).any():
             return Predictions([None] * len(test))
         thresholds = learn_thresholds(dev, len(self.labels))
         guesses = zip(test, apply_thresholds(test, thresholds), strict=True)
         return Predictions([None if np.isnan(score) else self.labels[place] for score, place in guesses], thresholds)
 
-    def preview(self, scores: list[np.ndarray]) -> np.ndarray:
-        """Return the label's place int64 (n,) of the first n contents, ranked among themselves."""
-        return rank(np.concatenate(scores), len(self.labels))
+    def undecided(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Return which scores of dev may make a threshold, and which of test may be on either side of one."""
+        undecided = np.zeros(len(low), bool)
+        dev, test = self.rows.places
+        of_dev, of_test = thresholds_undecided((low[dev], high[dev]), (low[test], high[test]), len(self.labels))
+        undecided[dev] = of_dev
+        undecided[test] |= of_test
+        return undecided
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,3 +61,47 @@ def learn_thresholds(scores: np.ndarray, labels: int) -> np.ndarray:
 def apply_thresholds(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """Return how many thresholds each score lies above: the label index int64 (n,)."""
     return np.searchsorted(thresholds, scores, side="left")
+
+
+def best_undecided(low: np.ndarray, high: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    """Return bool (pairs,): which candidates may be the best of their example, where several may.
+
+    Scores lie between `low` and `high` (pairs,); `sizes` says how many each example has.
+    """
+    starts = np.cumsum(sizes, dtype=np.int64) - sizes
+    may_be = high >= np.repeat(np.maximum.reduceat(low, starts), sizes)
+    several = np.add.reduceat(may_be, starts, dtype=np.int64) > 1
+    return may_be & np.repeat(several, sizes)
+
+
+def cuts_undecided(low: np.ndarray, high: np.ndarray, labels: int) -> np.ndarray:
+    """Return bool (..., n): which scores, between `low` and `high` (..., n), may be where `rank` cuts the last axis."""
+    return _between(low, high, *cut_ranges(low, high, labels))
+
+
+def cuts_in_batches_undecided(low: np.ndarray, high: np.ndarray, labels: int, size: int) -> np.ndarray:
+    """Return bool (n,): the same for `rank_in_batches`."""
+    whole = len(low) // size * size
+    batches = cuts_undecided(low[:whole].reshape(-1, size), high[:whole].reshape(-1, size), labels)
+    return np.concatenate([batches.ravel(), cuts_undecided(low[whole:], high[whole:], labels)])
+
+
+def thresholds_undecided(
+    dev: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], labels: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return bool (dev,) and (test,): which scores may make a threshold, and which may be on either side of one."""
+    ranges = cut_ranges(*dev, labels)
+    return _between(*dev, *ranges), _between(*test, *ranges)
+
+
+def cut_ranges(low: np.ndarray, high: np.ndarray, labels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least and the largest (..., labels - 1) that the highest score below each cut of `rank` can be."""
+    size = low.shape[-1] // labels
+    places = size * np.arange(1, labels) - 1 if size else np.empty(0, np.int64)
+    return np.sort(low)[..., places], np.sort(high)[..., places]
+
+
+def _between(low: np.ndarray, high: np.ndarray, least: np.ndarray, largest: np.ndarray) -> np.ndarray:
+    """Return which intervals (..., n) meet one of the ranges (..., cuts)."""
+    meets = (low[..., None] <= largest[..., None, :]) & (high[..., None] >= least[..., None, :])
+    return np.asarray(meets.any(-1))

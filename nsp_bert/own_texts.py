@@ -17,7 +17,6 @@ import numpy as np
 
 from nsp_bert.cards import CANDIDATES_CONTRAST, Position, parse_template
 from nsp_bert.checkpoints.checkpoint import Checkpoint, open_checkpoint
-from nsp_bert.encoding import encode_label_pairs
 from nsp_bert.errors import UserError
 from nsp_bert.files import digest
 from nsp_bert.own_input import DELIMITERS, JSON_LINES, OwnText, OwnTexts, Source, read_labels
@@ -35,11 +34,11 @@ from nsp_bert.results.runs import Answer, Run, Subject, prepare_output, rounded
 from nsp_bert.results.summary import Confusion
 from nsp_bert.results.tables import print_groups, print_table
 from nsp_bert.rows import checked_text
-from nsp_bert.scoring.precision import AUTO, COMPARED_PAIRS, choose_precision
+from nsp_bert.scoring.exact import Engine
 from nsp_bert.session import ZERO_SHOT, Options, Scorers
 from nsp_bert.terminal import INTERRUPTED, new_table, plain_console, progress_bar
-from nsp_bert.tokenization import PairEncoder, make_pair_encoder
-from nsp_bert.zero_shot import MAX_LENGTH, PairScorer, Prompts, ZeroShotClassifier
+from nsp_bert.tokenization import make_pair_encoder
+from nsp_bert.zero_shot import MAX_LENGTH, Prompts, ZeroShotClassifier
 
 STREAM = "-"  # standard input or output
 SHOWN_LABELS = 12  # of a confusion matrix
@@ -142,18 +141,17 @@ def classify(source: Source, question: Question, options: Options, out: TextIO) 
     """Answer the texts of a source, to standard output on `out`; return the exit status."""
     total = sum(1 for _ in source) if source.stays else None  # every row is looked at before any is scored
     rows, labels = iter(source), len(question.words)
-    wanted = max(SHOWN + 1, COMPARED_PAIRS // labels if options.precision == AUTO else 0)
-    first = list(islice(rows, wanted))
-    total = len(first) if len(first) < wanted else total
+    first = list(islice(rows, SHOWN + 1))
+    total = len(first) if len(first) <= SHOWN else total
     check_number(first, source.own, options)
     checkpoint = open_checkpoint(options.model, ZERO_SHOT.heads)
     encoder = make_pair_encoder(checkpoint, question.max_length)
     number = f"{total} texts x {labels} labels = {total * labels} pairs" if total else f"texts x {labels} labels"
-    print(f"{number}, {question.position} {question.template}, {checkpoint.name}, {options.precision}")
     scorers = Scorers(checkpoint, options)
-    precision = settle_precision(options.precision, scorers, encoder, question, [own.text for own in first])
-    ask = ZeroShotClassifier.of(PairScorer.of(checkpoint, encoder, scorers[precision]))
-    setup = Setup(source, question, options, checkpoint, precision)
+    engine = Engine(scorers.__getitem__, options.precision)
+    print(f"{number}, {question.position} {question.template}, {checkpoint.name}, {engine.words}")
+    ask = ZeroShotClassifier.of(checkpoint.name, encoder, engine)
+    setup = Setup(source, question, options, checkpoint, engine.precision)
     with closing(open_destination(setup, out)) as destination:
         outcome = answer(chain(first, rows), question, ask, destination, total)
         if outcome.complete:
@@ -164,7 +162,7 @@ def classify(source: Source, question: Question, options: Options, out: TextIO) 
     if source.own.label_column is not None and outcome.answered:
         print_accuracy(make_run(setup, outcome))
     if options.verbose:
-        print(scorers[precision].timing)
+        print(scorers.timing)
     return INTERRUPTED if outcome.interrupted else 0
 
 
@@ -174,19 +172,6 @@ def check_number(first: list[OwnText], own: OwnTexts, options: Options) -> None:
         raise UserError(f"--input {own.input}: holds no text; name a file that does")
     if len(first) > SHOWN and options.output is None and own.label_column is None:
         raise UserError(f"more than {SHOWN} texts: give --output FILE for the answers, or --output - to print them")
-
-
-def settle_precision(wanted: str, scorers: Scorers, encoder: PairEncoder, question: Question, first: list[str]) -> str:
-    """Return the precision, which --precision auto leaves to a comparison on the first texts."""
-    texts, labels = list(dict.fromkeys(first)), len(question.words)
-    precision, _ = choose_precision(
-        wanted,
-        scorers.__getitem__,
-        lambda count: encode_label_pairs(encoder, texts[:count], question.prompts.texts[0], question.position),
-        [labels] * len(texts),
-        lambda scores, count: scores.reshape(count, labels).argmax(1),
-    )
-    return precision
 
 
 @dataclass(frozen=True)
@@ -203,7 +188,7 @@ class Setup:
     def settings(self) -> dict[str, str | int | None]:
         """What a result says of it."""
         options = self.options
-        computed = {"precision": self.precision, "backend": options.backend, "limit": options.limit}
+        computed = {"precision": self.precision, "backend": options.backend, "rows": str(options.selection)}
         return self.question.settings | computed
 
     @property

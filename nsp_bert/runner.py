@@ -17,6 +17,7 @@ from nsp_bert.results.runs import Run, prepare_output, read_summaries, write_run
 from nsp_bert.results.submission import check_leaderboard, write_submission, zip_submissions
 from nsp_bert.results.summary import Summary, file_stem
 from nsp_bert.results.tables import print_table
+from nsp_bert.scoring.exact import Engine
 from nsp_bert.scoring.score_files import ScoreFiles, remove_journals
 from nsp_bert.session import ZERO_SHOT, Method, Options, Scorers, Session, choose_data
 from nsp_bert.terminal import INTERRUPTED
@@ -89,7 +90,7 @@ class Runner(Generic[CardT]):
         if self._options.submission and complete:
             write_submission(session.card, parts[0], self._options.submission)
         if self._options.verbose:
-            print(self._scorers[str(parts[0].settings["precision"])].timing)
+            print(self._scorers.timing)
 
     def finish(self) -> int:
         """Print the table of all runs, and where their files are; return the exit status."""
@@ -109,7 +110,8 @@ class Runner(Generic[CardT]):
         options, data = self._options, choose_data(card, self._options.data_dir)
         if options.submission:
             check_leaderboard(card, data.sample)
-        session = Session(card, prompt, data, self._method, self._checkpoint, self._scorers, options, options.precision)
+        engine = Engine(self._scorers.__getitem__, options.precision)
+        session = Session(card, prompt, data, self._method, self._checkpoint, engine, options)
         if not options.output:
             return session
         settings = session.headline | session.beside

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -12,20 +12,20 @@ from typing import Generic, Literal, Protocol, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from nsp_bert.answer_mapping import Predictions, split_by_sizes
+from nsp_bert.answer_mapping import Predictions
 from nsp_bert.cards import SAMPLE_DIR, CardBase, CardT, Position, Positions, Prompt, Stages, Template
 from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.checkpoints.model_cards import Head
 from nsp_bert.errors import UserError
 from nsp_bert.files import DATASETS
 from nsp_bert.results.runs import Subject
-from nsp_bert.results.summary import NSP_BERT, Fingerprint, PrecisionCheck
+from nsp_bert.results.summary import NSP_BERT, Fingerprint
 from nsp_bert.rows import FIRST_SEED, ContentT, Example, Selection
 from nsp_bert.scoring.backends import load_backend
 from nsp_bert.scoring.distributed import load_ray
-from nsp_bert.scoring.precision import choose_precision
+from nsp_bert.scoring.exact import Engine, PairTable, Scored
 from nsp_bert.scoring.score_files import ScoreFiles
-from nsp_bert.scoring.scorer import Scorer, Scores
+from nsp_bert.scoring.scorer import Scorer
 from nsp_bert.tokenization import EncodedPair, PairEncoder, make_pair_encoder
 
 PREFIX_OR_SUFFIX: tuple[Position, ...] = ("prefix", "suffix")
@@ -70,8 +70,8 @@ class Task(Protocol[ContentT]):
     def sizes(self) -> list[int]:
         """How many scores each content has."""
 
-    def pairs(self, contents: Iterable[ContentT]) -> Iterator[EncodedPair]:
-        """Yield the encoded pairs of each content in turn."""
+    def pairs(self, contents: Iterable[ContentT]) -> Iterable[EncodedPair]:
+        """Return the encoded pairs of each content in turn."""
 
     def scores_of(self, scores: list[np.ndarray]) -> list[np.ndarray]:
         """Return the examples' own scores, out of those of the contents."""
@@ -79,8 +79,8 @@ class Task(Protocol[ContentT]):
     def predict(self, scores: list[np.ndarray]) -> Predictions:
         """Return the examples' predictions from the scores float32 of each content, NaN where there is none."""
 
-    def preview(self, scores: list[np.ndarray]) -> np.ndarray:
-        """Return what the scores of the first n contents alone say, int64 (n,)."""
+    def undecided(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Return bool (scores,): on which of them, each between `low` and `high`, a prediction still depends."""
 
     def more(self, place: int) -> dict[str, object]:
         """Return what else the result file says of the example at a place."""
@@ -203,6 +203,11 @@ class Scorers:
             )
         return self._loaded[precision]
 
+    @property
+    def timing(self) -> str:
+        """What each step of each scorer took, a line each."""
+        return "\n".join(f"{precision}: {scorer.timing}" for precision, scorer in self._loaded.items())
+
 
 @dataclass(frozen=True)
 class Data:
@@ -222,22 +227,17 @@ def choose_data(card: CardBase, data_dir: Path | None) -> Data:
 
 @dataclass(frozen=True)
 class Session(Generic[CardT]):
-    """One dataset's run: its card, its prompt, its data, the model, the options, what it depends on, its files.
-
-    `precision` is the one to compute in, "auto" until it is settled.
-    """
+    """One dataset's run: its card, its prompt, its data, the model, the options, what it depends on, its files."""
 
     card: CardT
     prompt: Prompt
     data: Data
     method: Method
     checkpoint: Checkpoint
-    scorers: Scorers
+    engine: Engine
     options: Options
-    precision: str
     fingerprint: Fingerprint | None = None
     files: ScoreFiles | None = None
-    precision_check: PrecisionCheck | None = None
 
     @property
     def folder(self) -> Path:
@@ -279,7 +279,7 @@ class Session(Generic[CardT]):
         """What a result file says of the options."""
         return self.prompt.settings | {
             "max_length": self.max_length,
-            "precision": self.precision,
+            "precision": self.engine.precision,
             "backend": self.options.backend,
             "rows": str(self.selection),
         }
@@ -325,24 +325,9 @@ class Session(Generic[CardT]):
             method=self.method.name,
         )
 
-    def score(self, pairs: Iterable[EncodedPair], total: int) -> Scores:
-        """Return the log-odds of `total` pairs; with an output folder they go to disk as they come."""
-        scorer = self.scorers[self.precision]
-        journal = self.files.open(total, self.precision) if self.files else None
-        return scorer.score(pairs, total, journal)
-
-    def settled(self, task: Task[ContentT]) -> Session[CardT]:
-        """Return the session with its precision settled, which `--precision auto` leaves open."""
-        sizes = task.sizes
-        precision, check = choose_precision(
-            self.precision,
-            self.scorers.__getitem__,
-            lambda count: task.pairs(task.contents[:count]),
-            sizes,
-            lambda scores, count: task.preview(split_by_sizes(sizes[:count], scores)),
-        )
-        compared = PrecisionCheck.model_validate(check) if check else None
-        return replace(self, precision=precision, precision_check=compared)
+    def score(self, table: PairTable) -> Scored:
+        """Return the log-odds of a table's pairs; with an output folder they go to disk as they come."""
+        return self.engine.score(table, self.files.open if self.files else None)
 
     def announce(self, task: Task[ContentT]) -> None:
         """Print what runs on what."""
@@ -352,5 +337,5 @@ class Session(Generic[CardT]):
         on = " on openvino" if self.options.backend == "openvino" else ""
         print(
             f"{self.card.title} {self.split}{sample}: {task.size} = {sum(task.sizes)} pairs, {how}, {self.model},"
-            f" {self.precision}{on}"
+            f" {self.engine.words}{on}"
         )

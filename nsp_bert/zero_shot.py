@@ -11,17 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import groupby, islice, product
+from operator import itemgetter
 from typing import Any, overload
 
 import numpy as np
 
+from nsp_bert.answer_mapping import best_undecided
 from nsp_bert.cards import Position, parse_template
-from nsp_bert.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL
 from nsp_bert.encoding import encode_label_pairs
 from nsp_bert.errors import UserError
+from nsp_bert.scoring.exact import Engine, PairTable, Question, settle_and_check
+from nsp_bert.scoring.precision import AUTO
 from nsp_bert.scoring.scorer import Progress, Scorer
+from nsp_bert.session import Options, Scorers
 from nsp_bert.tokenization import EncodedPair, PairEncoder, make_pair_encoder
 
 HEADS = ("encoder", "pooler", "NSP")
@@ -64,35 +69,19 @@ class PairScorer:
         max_length: int = MAX_LENGTH,
     ):
         """Load a checkpoint by its name or folder. Raises UserError where it, or its NSP head, is not there."""
+        if precision == AUTO:
+            raise UserError(f"precision {AUTO!r} is about what scores decide, and those of plain pairs decide nothing")
         checkpoint = open_checkpoint(model, HEADS)
-        encoder = make_pair_encoder(checkpoint, max_length)
-        self._take(checkpoint, encoder, Scorer(checkpoint, precision, batch_tokens, backend))
-
-    @classmethod
-    def of(cls, checkpoint: Checkpoint, encoder: PairEncoder, scorer: Scorer) -> PairScorer:
-        """Return the scorer of pairs of a checkpoint that is open, with its encoder and its NSP head loaded."""
-        made = cls.__new__(cls)
-        made._take(checkpoint, encoder, scorer)
-        return made
-
-    def _take(self, checkpoint: Checkpoint, encoder: PairEncoder, scorer: Scorer) -> None:
-        self.encoder, self._checkpoint, self._scorer = encoder, checkpoint, scorer
-
-    @property
-    def model(self) -> str:
-        """The checkpoint's name."""
-        return self._checkpoint.name
+        self.model = checkpoint.name
+        self._encoder = make_pair_encoder(checkpoint, max_length)
+        self._scorer = Scorer(checkpoint, precision, batch_tokens, backend)
 
     def __call__(self, pairs: Iterable[tuple[str, str]], *, progress: bool = False) -> np.ndarray:
         """Return the log-odds float32 (n,) of the pairs; of a pair that is too long the longer text loses its end."""
-        taken = list(pairs)
-        part = self.encoder.part
-        encoded = (self.encoder.encode([part(first, "right")], [part(second, "right")]) for first, second in taken)
-        return self.score(encoded, len(taken), progress=progress)
-
-    def score(self, pairs: Iterable[EncodedPair], total: int, *, progress: Progress = False) -> np.ndarray:
-        """Return the log-odds float32 (total,) of encoded pairs. Raises KeyboardInterrupt after Ctrl-C."""
-        scores = self._scorer.score(pairs, total, progress=progress)
+        taken, encoder = list(pairs), self._encoder
+        part = encoder.part
+        encoded = (encoder.encode([part(first, "right")], [part(second, "right")]) for first, second in taken)
+        scores = self._scorer.score(encoded, len(taken), progress=progress)
         if not scores.complete:
             raise KeyboardInterrupt
         return scores.values
@@ -110,22 +99,25 @@ class ZeroShotClassifier:
         batch_tokens: int | None = None,
         max_length: int = MAX_LENGTH,
     ):
-        """Load a checkpoint by its name or folder. Raises UserError where it, or its NSP head, is not there."""
-        self._pairs = PairScorer(
-            model, precision=precision, backend=backend, batch_tokens=batch_tokens, max_length=max_length
-        )
+        """Load a checkpoint by its name or folder. Raises UserError where it, or its NSP head, is not there.
+
+        With precision "auto" the best label is float32's; other scores may be off by what the fast arithmetic is.
+        """
+        checkpoint = open_checkpoint(model, HEADS)
+        options = Options(model=model, precision=precision, backend=backend, batch_tokens=batch_tokens)
+        scorers = Scorers(checkpoint, options)
+        self._take(checkpoint.name, make_pair_encoder(checkpoint, max_length), Engine(scorers.__getitem__, precision))
 
     @classmethod
-    def of(cls, pairs: PairScorer) -> ZeroShotClassifier:
-        """Return the classifier by a scorer of pairs."""
+    def of(cls, model: str, encoder: PairEncoder, engine: Engine) -> ZeroShotClassifier:
+        """Return the classifier by a checkpoint that is loaded: its name, its encoder, and what scores."""
         made = cls.__new__(cls)
-        made._pairs = pairs
+        made._take(model, encoder, engine)
         return made
 
-    @property
-    def model(self) -> str:
-        """The checkpoint's name."""
-        return self._pairs.model
+    def _take(self, model: str, encoder: PairEncoder, engine: Engine) -> None:
+        self.model, self._encoder, self._engine = model, encoder, engine
+        engine.load()
 
     @overload
     def __call__(self, texts: str, labels: Labels, **options: Any) -> Classification: ...
@@ -198,14 +190,46 @@ class ZeroShotClassifier:
 
     def _mean_odds(self, texts: list[str], prompts: Prompts, position: Position, progress: Progress) -> np.ndarray:
         """Return the log-odds float32 (texts, labels), means over the templates."""
-        shape = len(prompts.texts), len(texts), len(prompts.labels)
         if not texts:
-            return np.empty(shape[1:], np.float32)
-        pairs = chain.from_iterable(
-            encode_label_pairs(self._pairs.encoder, texts, words, position) for words in prompts.texts
-        )
-        odds = self._pairs.score(pairs, len(texts) * prompts.of_a_text, progress=progress)
-        return odds.reshape(shape).mean(axis=0)
+            return np.empty((0, len(prompts.labels)), np.float32)
+        asked = Asked(self._encoder, texts, prompts, position)
+        scored = self._engine.score(asked.table, progress=progress)
+        question = Question([scored], asked.undecided)
+        settle_and_check([question], scored, asked.table.sizes, lambda values: asked.mean(values).argmax(1).tolist())
+        if not scored.complete:
+            raise KeyboardInterrupt
+        return asked.mean(scored.values)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Texts with every prompt: a row of the table is a text under one of the templates."""
+
+    encoder: PairEncoder
+    texts: Sequence[str]
+    prompts: Prompts
+    position: Position
+
+    @property
+    def table(self) -> PairTable:
+        """All pairs, those of a template in turn."""
+        rows = list(product(range(len(self.prompts.texts)), self.texts))
+        return PairTable(self._encode, rows, [len(self.prompts.labels)] * len(rows))
+
+    def _encode(self, rows: Iterable[tuple[int, str]]) -> Iterator[EncodedPair]:
+        for template, same in groupby(rows, itemgetter(0)):
+            words = self.prompts.texts[template]
+            yield from encode_label_pairs(self.encoder, [text for _, text in same], words, self.position)
+
+    def mean(self, odds: np.ndarray) -> np.ndarray:
+        """Return the means over the templates (texts, labels)."""
+        return odds.reshape(len(self.prompts.texts), len(self.texts), -1).mean(axis=0)
+
+    def undecided(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Return which pairs a text's best label still depends on."""
+        sizes = [len(self.prompts.labels)] * len(self.texts)
+        found = best_undecided(self.mean(low).ravel(), self.mean(high).ravel(), sizes)
+        return np.tile(found, len(self.prompts.texts))
 
 
 @dataclass(frozen=True)

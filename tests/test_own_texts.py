@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,11 +21,11 @@ import slow_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nsp_bert import PairScorer, zero_shot
+from nsp_bert import zero_shot
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.errors import UserError
+from nsp_bert.scoring.exact import Engine, PairTable, Scored
 from nsp_bert.scoring.scorer import Scorer
-from nsp_bert.tokenization import EncodedPair
 from nsp_bert_classification import main
 
 ErrorLine = Callable[..., str]
@@ -139,19 +140,19 @@ Interrupt = Callable[[int], None]
 def interrupt(monkeypatch: pytest.MonkeyPatch) -> Interrupt:
     """Score two texts at once, and let Ctrl-C be pressed in the call of a number from 0; -1 is never."""
     calls = {"done": 0, "last": -1}
-    score = PairScorer.score
+    score = Engine.score
 
-    def counted(self: PairScorer, pairs: Iterator[EncodedPair], total: int, **options: object) -> np.ndarray:
+    def counted(self: Engine, table: PairTable, **options: Any) -> Scored:
         if calls["done"] == calls["last"]:
             raise KeyboardInterrupt
         calls["done"] += 1
-        return score(self, pairs, total, **options)
+        return score(self, table, **options)
 
     def press(last: int) -> None:
         calls.update(done=0, last=last)
 
     monkeypatch.setattr(zero_shot, "CHUNK", 6)
-    monkeypatch.setattr(PairScorer, "score", counted)
+    monkeypatch.setattr(Engine, "score", counted)
     return press
 
 
@@ -219,7 +220,7 @@ def test_an_error_leaves_the_output_as_it_was(
     def broken(*_arguments: object, **_options: object) -> np.ndarray:
         raise UserError("no scores today")
 
-    monkeypatch.setattr(PairScorer, "score", broken)
+    monkeypatch.setattr(Engine, "score", broken)
     with pytest.raises(UserError, match="today"):
         classify("--text", "a", "--output", output)
     assert output.read_text(encoding="utf-8") == "as it was"
@@ -292,16 +293,16 @@ def test_a_link_is_never_followed(classify: Callable[..., int], tmp_path: Path, 
 
 def test_one_run_at_a_time(classify: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused: list[str] = []
-    score = PairScorer.score
+    score = Engine.score
 
-    def meanwhile(self: PairScorer, pairs: Iterator[EncodedPair], total: int, **options: object) -> np.ndarray:
-        monkeypatch.setattr(PairScorer, "score", score)
+    def meanwhile(self: Engine, table: PairTable, **options: Any) -> Scored:
+        monkeypatch.setattr(Engine, "score", score)
         with pytest.raises(UserError, match="another run is writing there") as found:
             classify("--text", "b", "--output", tmp_path / "a")
         refused.append(str(found.value))
-        return score(self, pairs, total, **options)
+        return score(self, table, **options)
 
-    monkeypatch.setattr(PairScorer, "score", meanwhile)
+    monkeypatch.setattr(Engine, "score", meanwhile)
     assert classify("--text", "a", "--output", tmp_path / "a") == 0
     assert len(refused) == 1
     assert [row["text"] for row in read_lines(tmp_path / "a")] == ["a"]

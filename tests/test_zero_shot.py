@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +19,9 @@ from nsp_bert import Classification, PairScorer, ZeroShotClassifier, zero_shot
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.encoding import encode_label_pairs
 from nsp_bert.errors import UserError
+from nsp_bert.scoring.exact import Engine, PairTable, Scored
 from nsp_bert.scoring.scorer import Scorer
-from nsp_bert.tokenization import EncodedPair, make_pair_encoder
+from nsp_bert.tokenization import make_pair_encoder
 from nsp_bert.zero_shot import make_result
 
 LABELS = ["体育", "财经", "教育"]
@@ -84,13 +86,13 @@ def test_labels_with_words_and_several_templates(classify: ZeroShotClassifier) -
 
 def test_equal_texts_are_scored_once(classify: ZeroShotClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
     totals: list[int] = []
-    score = PairScorer.score
+    score = Engine.score
 
-    def counted(self: PairScorer, pairs: Iterator[EncodedPair], total: int, *, progress: bool = False) -> np.ndarray:
-        totals.append(total)
-        return score(self, pairs, total, progress=progress)
+    def counted(self: Engine, table: PairTable, **options: Any) -> Scored:
+        totals.append(table.total)
+        return score(self, table, **options)
 
-    monkeypatch.setattr(PairScorer, "score", counted)
+    monkeypatch.setattr(Engine, "score", counted)
     monkeypatch.setattr(zero_shot, "CHUNK", 6)
     results = classify(["甲", "乙", "甲", "甲", "乙", "丙"], LABELS)
     assert totals == [6, 3]

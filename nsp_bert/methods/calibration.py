@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from itertools import chain
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby, product
+from operator import itemgetter
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,9 +16,9 @@ from nsp_bert.answer_mapping import Predictions, split_by_sizes
 from nsp_bert.cards import CardT
 from nsp_bert.results.metrics import mcnemar
 from nsp_bert.results.runs import Answer, Run, accuracy_of, rounded
-from nsp_bert.results.summary import CALIBRATIONS, CONTENT_FREE, ENSEMBLE, Calibrated, calibration_key
+from nsp_bert.results.summary import CONTENT_FREE, ENSEMBLE, Calibrated, calibration_key
 from nsp_bert.rows import ContentT
-from nsp_bert.scoring.scorer import Scores
+from nsp_bert.scoring.exact import PairTable, Question, Scored
 from nsp_bert.session import Session, Task
 from nsp_bert.tokenization import EncodedPair
 
@@ -22,72 +26,171 @@ from nsp_bert.tokenization import EncodedPair
 # leave a segment of [SEP] alone, which no pre-training shows.
 NEUTRAL_TEXTS = {"zh": ("无", "。", "……"), "en": ("N/A", ".", "...")}
 
-ScoreMore = Callable[[Iterable[EncodedPair], int], Scores]
 
+@dataclass(frozen=True)
+class Combined:
+    """Scores that a method of `--calibration` makes of the headline's and of more: `parts`, the headline's first.
 
-def calibrate(run: Run, task: Task[ContentT], session: Session[CardT], log_odds: np.ndarray) -> Run:
-    """Return a run with what each method of `--calibration` would have answered beside its answers.
-
-    `log_odds` float32 (pairs,) are the headline's. A run that is not complete stays as it is. One whose calibration is
-    interrupted keeps its answers and is no longer complete; the method that was interrupted adds nothing.
+    `interval` and `spread` go from all of the parts' scores, one after the other, to those that predict, and back.
     """
-    for name in (one for one in CALIBRATIONS if one in session.options.calibration):
-        if not run.complete:
-            break
-        if name == ENSEMBLE and len(task.card.templates) < 2:
-            run = replace(run, notes=(*run.notes, f"no {name}: the dataset's card has a single template"))
-            continue
-        title = f"{run.subject.title} {name}"
 
-        def score_more(pairs: Iterable[EncodedPair], total: int, title: str = title) -> Scores:
-            print(f"{title}: {total} more pairs")
-            return session.score(pairs, total)
+    task: Task
+    parts: Sequence[Scored]
 
-        method = content_free if name == CONTENT_FREE else ensemble
-        scores, facts = method(task, score_more, log_odds)
-        if scores.complete:
-            run = add_method(run, name, task.predict(split_by_sizes(task.sizes, scores.values)), facts)
-        else:
-            run = replace(run, complete=False, published=None)
-    return run
+    name: ClassVar[str]
+
+    @abstractmethod
+    def interval(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the least and the largest (n,) that each score can be, from those of all parts."""
+
+    @abstractmethod
+    def spread(self, wanted: np.ndarray) -> np.ndarray:
+        """Return which of all parts' scores those of a mask bool (n,) are made of."""
+
+    @abstractmethod
+    def facts(self) -> Calibrated:
+        """Return what the result file says of the method, but for the numbers."""
+
+    @property
+    def values(self) -> np.ndarray:
+        """The scores float32 (n,)."""
+        values = np.concatenate([part.values for part in self.parts])
+        return self.interval(values, values)[0]
+
+    @property
+    def complete(self) -> bool:
+        """Whether no part was interrupted."""
+        return self.question.complete
+
+    @property
+    def question(self) -> Question:
+        """What the scores decide."""
+        return Question(self.parts, lambda low, high: self.spread(self.task.undecided(*self.interval(low, high))))
 
 
-def content_free(task: Task[ContentT], score_more: ScoreMore, log_odds: np.ndarray) -> tuple[Scores, Calibrated]:
-    """Return the log-odds less those of the same prompts with neutral texts in the text's place, on average.
+@dataclass(frozen=True)
+class ContentFree(Combined):
+    """The log-odds less those of the same prompt with neutral texts in the text's place, on average.
 
     Zhao et al. 2021, "Calibrate Before Use" (arXiv:2102.09690), subtracted in log-odds. Prompts that are alike are
-    scored once: for classification, labels x neutral texts.
+    scored once: for classification, labels x neutral texts. `places` int64 (n, texts) says where each pair's are.
     """
-    texts = NEUTRAL_TEXTS.get(task.card.language, NEUTRAL_TEXTS["en"])
-    neutral = [[content.with_text(text) for text in texts] for content in task.contents]
-    sizes = {one: size for group, size in zip(neutral, task.sizes, strict=True) for one in group}
-    scores = score_more(task.pairs(list(sizes)), sum(sizes.values()))
-    rows = dict(zip(sizes, split_by_sizes(sizes.values(), scores.values), strict=True))
-    prior = np.concatenate([np.mean([rows[one] for one in group], axis=0) for group in neutral])
-    facts = Calibrated(texts=list(texts), prior=label_prior(task.labels, task.sizes, prior))
-    return scores._replace(values=log_odds - prior), facts
+
+    texts: Sequence[str]
+    places: np.ndarray
+
+    name = CONTENT_FREE
+
+    @classmethod
+    def of(cls, task: Task[ContentT], session: Session[CardT], headline: Scored) -> ContentFree:
+        """Score the neutral texts."""
+        texts = NEUTRAL_TEXTS.get(task.card.language, NEUTRAL_TEXTS["en"])
+        neutral = [[content.with_text(text) for text in texts] for content in task.contents]
+        sizes = {one: size for group, size in zip(neutral, task.sizes, strict=True) for one in group}
+        starts = dict(zip(sizes, np.cumsum([0, *sizes.values()]), strict=False))
+        groups = ([starts[one] + np.arange(sizes[one]) for one in group] for group in neutral)
+        places = np.concatenate([np.stack(group, axis=1) for group in groups])
+        more = score_more(PairTable(task.pairs, list(sizes), list(sizes.values())), task, session, cls.name)
+        return cls(task, [headline, more], texts, places)
+
+    def interval(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the headline's less the mean of the neutral texts'."""
+        count = len(self.places)
+        least, largest = (neutral[count:][self.places].mean(axis=1) for neutral in (low, high))
+        return low[:count] - largest, high[:count] - least
+
+    def spread(self, wanted: np.ndarray) -> np.ndarray:
+        """Return a headline's score and those of its neutral texts."""
+        neutral = np.zeros(len(self.parts[1].values), bool)
+        neutral[self.places[wanted]] = True
+        return np.concatenate([wanted, neutral])
+
+    def facts(self) -> Calibrated:
+        """Return the texts, and the prior of each label where all examples share it."""
+        prior = self.parts[1].values[self.places].mean(axis=1)
+        return Calibrated(texts=list(self.texts), prior=label_prior(self.task.labels, self.task.sizes, prior))
 
 
 def label_prior(labels: Sequence[str], sizes: list[int], prior: np.ndarray) -> dict[str, float] | None:
-    """Return the prior of each label where every label has a pair of its own, so that all examples share them.
-
-    None where an interrupt left some of it open.
-    """
-    if set(sizes) != {len(labels)} or np.isnan(prior).any():
+    """Return the prior of each label where every label has a pair of its own, so that all examples share them."""
+    if set(sizes) != {len(labels)}:
         return None
     return dict(zip(labels, rounded(prior[: len(labels)]), strict=True))
 
 
-def ensemble(task: Task[ContentT], score_more: ScoreMore, log_odds: np.ndarray) -> tuple[Scores, Calibrated]:
-    """Return the mean of the log-odds over the card's templates; what the run's own has scored is not scored again."""
-    templates, own = task.card.templates, task.prompt.number
-    others = [task.with_template(number, one) for number, one in enumerate(templates, 1) if number != own]
-    pairs = chain.from_iterable(other.pairs(task.contents) for other in others)
-    scores = score_more(pairs, len(others) * len(log_odds))
-    rows = scores.values.reshape(len(others), len(log_odds))
-    measured = [log_odds, *rows] if own else rows
-    facts = Calibrated(templates=[template.text for template in templates])
-    return scores._replace(values=np.mean(measured, axis=0)), facts
+@dataclass(frozen=True)
+class Ensemble(Combined):
+    """The mean of the log-odds over the card's templates; what the run's own has scored is not scored again."""
+
+    name = ENSEMBLE
+
+    @classmethod
+    def of(cls, task: Task[ContentT], session: Session[CardT], headline: Scored) -> Ensemble:
+        """Score the other templates."""
+        own = task.prompt.number
+        others = [task.with_template(place, one) for place, one in enumerate(task.card.templates, 1) if place != own]
+        rows = list(product(range(len(others)), task.contents))
+        more = score_more(
+            PairTable(partial(_pairs_of, others), rows, task.sizes * len(others)), task, session, cls.name
+        )
+        return cls(task, [headline, more] if own else [more])
+
+    def interval(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the means over the templates."""
+        least, largest = (side.reshape(-1, sum(self.task.sizes)).mean(axis=0) for side in (low, high))
+        return least, largest
+
+    def spread(self, wanted: np.ndarray) -> np.ndarray:
+        """Return the same pair under every template."""
+        return np.tile(wanted, sum(len(part.values) for part in self.parts) // len(wanted))
+
+    def facts(self) -> Calibrated:
+        """Return the templates."""
+        return Calibrated(templates=[template.text for template in self.task.card.templates])
+
+
+def _pairs_of(tasks: Sequence[Task[ContentT]], rows: Iterable[tuple[int, ContentT]]) -> Iterator[EncodedPair]:
+    """Yield the pairs of each content under the prompt of the task whose place is with it."""
+    for place, same in groupby(rows, itemgetter(0)):
+        yield from tasks[place].pairs(content for _, content in same)
+
+
+def score_more(table: PairTable, task: Task[ContentT], session: Session[CardT], name: str) -> Scored:
+    """Return the scores of more pairs than the headline's."""
+    print(f"{session.subject(task).title} {name}: {table.total} more pairs")
+    return session.score(table)
+
+
+METHODS: tuple[type[ContentFree | Ensemble], ...] = (ContentFree, Ensemble)
+
+
+def score_calibrated(task: Task[ContentT], session: Session[CardT], headline: Scored) -> list[Combined]:
+    """Return the scores of each method of `--calibration`; an interrupted one is the last."""
+    found: list[Combined] = []
+    for method in METHODS:
+        complete = headline.complete and all(one.complete for one in found)
+        if method.name in session.options.calibration and complete and _applies(method.name, task):
+            found.append(method.of(task, session, headline))
+    return found
+
+
+def _applies(name: str, task: Task[ContentT]) -> bool:
+    return name != ENSEMBLE or len(task.card.templates) > 1
+
+
+def add_calibrated(run: Run, task: Task[ContentT], session: Session[CardT], calibrated: Sequence[Combined]) -> Run:
+    """Return a run with what each method would have answered beside its answers.
+
+    A run that is not complete stays as it is. One whose calibration is interrupted keeps its answers and is no longer
+    complete; the method that was interrupted adds nothing.
+    """
+    for one in calibrated if run.complete else ():
+        if not one.complete:
+            return replace(run, complete=False, published=None)
+        run = add_method(run, one.name, task.predict(split_by_sizes(task.sizes, one.values)), one.facts())
+    if run.complete and ENSEMBLE in session.options.calibration and not _applies(ENSEMBLE, task):
+        run = replace(run, notes=(*run.notes, f"no {ENSEMBLE}: the dataset's card has a single template"))
+    return run
 
 
 def add_method(run: Run, name: str, predictions: Predictions, facts: Calibrated) -> Run:

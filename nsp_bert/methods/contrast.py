@@ -3,57 +3,101 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from nsp_bert.answer_mapping import Predictions, split_by_sizes
 from nsp_bert.cards import SAMPLES_CONTRAST, CardT
-from nsp_bert.methods.calibration import calibrate
+from nsp_bert.methods.calibration import add_calibrated, score_calibrated
 from nsp_bert.results.published import Published
 from nsp_bert.results.runs import Answer, Run, rounded
-from nsp_bert.results.summary import Details
+from nsp_bert.results.summary import Details, PrecisionCheck
 from nsp_bert.rows import ContentT
-from nsp_bert.scoring.scorer import Scores
+from nsp_bert.scoring.exact import Check, Engine, PairTable, Question, Scored, Undecided, settle_and_check
 from nsp_bert.session import Session, Task
 
 
-def contrast(task: Task[ContentT], session: Session[CardT], published: Published | None = None) -> Run:
+def contrast(
+    task: Task[ContentT],
+    session: Session[CardT],
+    published: Published | None = None,
+    beside: Undecided | None = None,
+) -> Run:
     """Score a task's pairs and return its run.
 
     The published number stays out where the run is not comparable: other data, position or length, unfinished. An
-    interrupted run keeps the examples whose scores are all there.
+    interrupted run keeps the examples whose scores are all there. `beside` says on which of the examples' scores what
+    is shown beside the predictions depends.
     """
-    session = session.settled(task)
     session.announce(task)
-    found = session.score(task.pairs(task.contents), sum(task.sizes))
-    scores = split_by_sizes(task.sizes, found.values)
-    run = make_run(task, session, found, scores, published)
-    return calibrate(run, task, session, found.values)
+    scored = session.score(PairTable(task.pairs, task.contents, task.sizes))
+    calibrated = score_calibrated(task, session, scored)
+    questions = [Question([scored], task.undecided), *(one.question for one in calibrated)]
+    if beside:
+        questions.append(Question([scored], OfExamples(task, beside)))
+    check = settle_and_check(questions, scored, task.sizes, lambda values: _predict(task, values).labels)
+    run = make_run(task, session, scored, check, published)
+    return add_calibrated(run, task, session, calibrated)
+
+
+def _predict(task: Task[ContentT], values: np.ndarray) -> Predictions:
+    return task.predict(split_by_sizes(task.sizes, values))
+
+
+@dataclass(frozen=True)
+class OfExamples:
+    """What is undecided of all of a task's scores, by what is of its examples' alone."""
+
+    task: Task
+    undecided: Undecided
+
+    def __call__(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Return bool (scores,) for scores between `low` and `high`."""
+        numbered = split_by_sizes(self.task.sizes, np.arange(len(low)))
+        places = np.concatenate(self.task.scores_of(numbered))
+        found = np.zeros(len(low), bool)
+        found[places] = self.undecided(low[places], high[places])
+        return found
 
 
 def make_run(
-    task: Task[ContentT],
-    session: Session[CardT],
-    found: Scores,
-    scores: list[np.ndarray],
-    published: Published | None,
+    task: Task[ContentT], session: Session[CardT], scored: Scored, check: Check, published: Published | None
 ) -> Run:
     """Return the run of these scores."""
-    predictions = task.predict(scores)
+    predictions = _predict(task, scored.values)
     thresholds = None if predictions.thresholds is None else rounded(predictions.thresholds)
+    twice = precision_check(session.engine, scored, check)
+    mixed = scored.exact.any() and not scored.complete and session.engine.fast
     return Run(
         subject=session.subject(task),
         settings=session.settings,
         default_prompt=task.prompt == task.card.default_prompt,
         sample=session.data.sample,
-        complete=found.complete,
-        answers=make_answers(task, predictions, task.scores_of(scores)),
-        published=published if found.complete and session.as_published else None,
-        pairs=found.pairs,
-        seconds=found.seconds,
+        complete=scored.complete,
+        answers=make_answers(task, predictions, task.scores_of(split_by_sizes(task.sizes, scored.values))),
+        published=published if scored.complete and session.as_published else None,
+        pairs=scored.pairs,
+        seconds=scored.seconds,
         headline="accuracy_thresholds" if task.card.mapping == SAMPLES_CONTRAST else None,
-        details=Details(thresholds=thresholds, precision_check=session.precision_check),
+        details=Details(thresholds=thresholds, precision_check=twice),
+        notes=(f"some predictions are of {session.engine.fast} alone",) if mixed else (),
         fingerprint=session.fingerprint,
+    )
+
+
+def precision_check(engine: Engine, scored: Scored, check: Check) -> PrecisionCheck | None:
+    """Return what `--precision auto` did for predictions as of float32, None where one precision was all."""
+    if not engine.fast or not scored.complete:
+        return None
+    return PrecisionCheck(
+        fast=engine.fast,
+        pairs=len(scored.values),
+        pairs_twice=int(scored.exact.sum()),
+        largest_deviation=engine.deviation,
+        margin=2 * engine.deviation,
+        rows_checked=check.rows,
+        flips=check.flips,
     )
 
 

@@ -2,37 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
-from rich.table import Table
 
-from nsp_bert.answer_mapping import rank, rank_in_batches
+from nsp_bert.answer_mapping import cuts_in_batches_undecided, cuts_undecided, rank, rank_in_batches
 from nsp_bert.results.metrics import Accuracy
 from nsp_bert.results.runs import Run
 from nsp_bert.results.summary import CurvePoint
-from nsp_bert.terminal import plain_console
+from nsp_bert.terminal import new_table, plain_console, print_title
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
-def add_ranking(run: Run, batch_curve: bool, seeds: int) -> Run:
-    """Return a run with the accuracy of ranking all of its rows, which needs no dev; nothing unless all have labels.
+@dataclass(frozen=True)
+class Ranking:
+    """The ranking of all test rows into so many `labels`; with `seeds` (random orders) also inside batches."""
 
-    With `batch_curve` also that of ranking inside batches, printed as a table.
-    """
-    if not run.complete or run.accuracy is None:
-        return run
-    labels = run.subject.labels
-    scores = np.array([answer.scores[0] for answer in run.answers], np.float32)
-    truths = np.array([labels.index(str(answer.label)) for answer in run.answers])
-    extra = {"accuracy_ranked": share_right(rank(scores, len(labels)), truths)}
-    details = run.details
-    if batch_curve:
-        curve = make_curve(scores, truths, len(labels), seeds)
-        print_curve(run.subject.title, curve)
-        details = details.model_copy(update={"batch_curve": curve})
-    return replace(run, extra=extra | run.extra, details=details)
+    labels: int
+    seeds: int | None = None
+
+    def undecided(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Return bool (n,): which scores, each between `low` and `high`, may be where a ranking is cut."""
+        found = cuts_undecided(low, high, self.labels)
+        if self.seeds:
+            for size, order in product(curve_sizes(len(low)), [np.arange(len(low)), *orders(len(low), self.seeds)]):
+                found[order] |= cuts_in_batches_undecided(low[order], high[order], self.labels, size)
+        return found
+
+    def added_to(self, run: Run) -> Run:
+        """Return a run with its accuracy by ranking, which needs no dev; nothing unless all rows have labels.
+
+        The curve of batches is also printed as a table.
+        """
+        if not run.complete or run.accuracy is None:
+            return run
+        labels = run.subject.labels
+        scores = np.array([answer.scores[0] for answer in run.answers], np.float32)
+        truths = np.array([labels.index(str(answer.label)) for answer in run.answers])
+        extra = {"accuracy_ranked": share_right(rank(scores, len(labels)), truths)}
+        details = run.details
+        if self.seeds:
+            curve = make_curve(scores, truths, len(labels), self.seeds)
+            print_curve(run.subject.title, curve)
+            details = details.model_copy(update={"batch_curve": curve})
+        return replace(run, extra=extra | run.extra, details=details)
 
 
 def share_right(predictions: np.ndarray, truths: np.ndarray) -> Accuracy:
@@ -46,11 +61,11 @@ def make_curve(scores: np.ndarray, truths: np.ndarray, labels: int, seeds: int) 
     In file order is the paper's way: files are clustered by label, which flatters or caps it. Shuffled is the mean
     over `seeds` (one at least) random orders, with its standard deviation.
     """
-    orders = [np.random.default_rng(seed).permutation(len(scores)) for seed in range(seeds)]
+    shuffles = orders(len(scores), seeds)
     curve = []
-    for size in (*(size for size in BATCH_SIZES if size < len(scores)), len(scores)):
+    for size in curve_sizes(len(scores)):
         in_order = share_right(rank_in_batches(scores, labels, size), truths).value
-        shuffled = [share_right(rank_in_batches(scores[o], labels, size), truths[o]).value for o in orders]
+        shuffled = [share_right(rank_in_batches(scores[o], labels, size), truths[o]).value for o in shuffles]
         curve.append(
             CurvePoint(
                 batch=size,
@@ -62,12 +77,22 @@ def make_curve(scores: np.ndarray, truths: np.ndarray, labels: int, seeds: int) 
     return curve
 
 
+def orders(rows: int, seeds: int) -> list[np.ndarray]:
+    """Return the random orders int64 (rows,)."""
+    return [np.random.default_rng(seed).permutation(rows) for seed in range(seeds)]
+
+
+def curve_sizes(rows: int) -> list[int]:
+    """Return the sizes of batches up to all rows."""
+    return [*(size for size in BATCH_SIZES if size < rows), rows]
+
+
 def print_curve(title: str, curve: list[CurvePoint]) -> None:
     """Print the accuracy of ranking by batch size."""
-    table = Table(title=f"{title}: accuracy of ranking inside batches", title_justify="left", header_style="bold")
-    for header in ("batch", "file order", "shuffled", "deviation"):
-        table.add_column(header, justify="right")
+    console = plain_console()
+    print_title(f"{title}: accuracy of ranking inside batches", console)
+    table = new_table(("batch", "file order", "shuffled", "deviation"), texts=0)
     for point in curve:
         figures = (point.file_order, point.shuffled, point.shuffled_deviation)
         table.add_row(str(point.batch), *(f"{100 * figure:.2f}" for figure in figures))
-    plain_console().print(table)
+    console.print(table)

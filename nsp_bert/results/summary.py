@@ -80,11 +80,20 @@ class Fingerprint(Record):
 
 
 class PrecisionCheck(Record):
-    """What `--precision auto` compared: rows scored in float32 and in `tried`, and how many predictions differ."""
+    """What `--precision auto` did beside scoring all `pairs` in the arithmetic `fast`.
 
-    tried: str
-    rows: int
-    differ: int
+    `pairs_twice` were scored in float32 too, for a prediction that could change, or for the deviations: two scores
+    apart by more than `margin`, twice the largest, were taken as certain. Of `rows_checked` without a score in float32
+    `flips` were predicted otherwise with one.
+    """
+
+    fast: str
+    pairs: int
+    pairs_twice: int
+    largest_deviation: float
+    margin: float
+    rows_checked: int
+    flips: int
 
 
 class CurvePoint(Record):

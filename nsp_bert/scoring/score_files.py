@@ -16,6 +16,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -25,6 +26,29 @@ FORMAT = "nsp_bert scores 1"
 RECORD = struct.Struct("<4sII")  # mark, number of scores, CRC-32 of mark, number, places and scores
 MARK = b"\x93scr"
 ENDING = ".scores.unfinished"
+
+
+class Journal(Protocol):
+    """Keeps scores as they come: `values` float32 (total,) that are there, NaN where there is none yet."""
+
+    values: np.ndarray
+
+    def add(self, places: np.ndarray, scores: np.ndarray) -> None:
+        """Take the scores float32 (n,) of places int64 (n,)."""
+
+
+class JournalPart:
+    """The places int64 (n,) of a journal as a journal of n scores."""
+
+    def __init__(self, journal: Journal, places: np.ndarray):
+        """Begin with what the journal has of them."""
+        self._journal, self._places = journal, places
+        self.values = journal.values[places]
+
+    def add(self, places: np.ndarray, scores: np.ndarray) -> None:
+        """Take the scores float32 (k,) of places int64 (k,) among the n."""
+        self.values[places] = scores
+        self._journal.add(self._places[places], scores)
 
 
 class ScoreFile:

@@ -20,7 +20,7 @@ from nsp_bert import STARTED
 from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.errors import UserError
 from nsp_bert.scoring.backends import Backend, load_backend
-from nsp_bert.scoring.score_files import ScoreFile
+from nsp_bert.scoring.score_files import Journal
 from nsp_bert.terminal import progress_bar
 from nsp_bert.tokenization import EncodedPair
 
@@ -92,7 +92,13 @@ class Scorer:
         return f"first scores after {first:.1f} s; {shares}"
 
     def score(
-        self, pairs: Iterable[EncodedPair], total: int, journal: ScoreFile | None = None, *, progress: Progress = True
+        self,
+        pairs: Iterable[EncodedPair],
+        total: int,
+        journal: Journal | None = None,
+        *,
+        progress: Progress = True,
+        title: str = "scoring",
     ) -> Scores:
         """Return the log-odds of `total` pairs; Ctrl-C ends early and keeps what is there.
 
@@ -104,7 +110,7 @@ class Scorer:
         there = int((~np.isnan(values)).sum())
         complete, started = True, time.monotonic()
         threads = ThreadPoolExecutor(self._backend.streams)
-        with progress_bar(total, "scoring", " pairs", show=progress is True) as bar:
+        with progress_bar(total, title, " pairs", show=progress is True) as bar:
             advance = progress if callable(progress) else bar.update
             try:
                 for window in self._waiting(read_ahead(make_windows(pairs, self._batch_tokens))):
@@ -126,7 +132,7 @@ class Scorer:
             yield window
 
     def _score_window(
-        self, window: Window, values: np.ndarray, journal: ScoreFile | None, threads: ThreadPoolExecutor
+        self, window: Window, values: np.ndarray, journal: Journal | None, threads: ThreadPoolExecutor
     ) -> Iterator[int]:
         """Fill in the log-odds of a window's pairs; yield how many pairs more are done.
 

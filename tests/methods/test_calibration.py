@@ -25,8 +25,9 @@ from nsp_bert.cards import load_card
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.contents import Cloze, EntityMention, Question, SentencePair, Text
 from nsp_bert.encoding import encode_clozes, encode_entity_mentions, encode_label_pairs, encode_sentence_pairs
-from nsp_bert.methods.calibration import NEUTRAL_TEXTS, content_free, ensemble
+from nsp_bert.methods.calibration import NEUTRAL_TEXTS, ContentFree, Ensemble
 from nsp_bert.results.metrics import mcnemar
+from nsp_bert.scoring.exact import Scored
 from nsp_bert.scoring.score_files import ScoreFile
 from nsp_bert.scoring.scorer import Scorer, Scores
 from nsp_bert.terminal import INTERRUPTED
@@ -218,9 +219,11 @@ def test_ctrl_c_keeps_the_headline_and_whole_methods(
         yield from list(pairs)[:1]
         raise KeyboardInterrupt
 
-    def score(self: Scorer, pairs: Iterable[EncodedPair], total: int, journal: ScoreFile | None = None) -> Scores:
+    def score(
+        self: Scorer, pairs: Iterable[EncodedPair], total: int, journal: ScoreFile | None = None, **options: Any
+    ) -> Scores:
         calls.append(total)
-        return whole(self, interrupted(pairs) if len(calls) == call + 1 else pairs, total, journal)
+        return whole(self, interrupted(pairs) if len(calls) == call + 1 else pairs, total, journal, **options)
 
     whole = Scorer.score
     monkeypatch.setattr(Scorer, "score", score)
@@ -273,15 +276,22 @@ tables = st.integers(1, 4).flatmap(
 )
 
 
-def fake(rows: list[list[float]], neutral: list[list[float]]) -> tuple[Any, Callable[..., Scores], np.ndarray]:
-    """Return a task, a scorer that knows the neutral texts alone, and the log-odds of the task's texts."""
+def scored(values: Any) -> Scored:
+    return Scored(np.array(values, np.float32).reshape(-1), True, 1.0, np.size(values))
+
+
+def fake_session(score: Callable[[Any], float]) -> Any:
+    """A session that scores by a function."""
+    return SimpleNamespace(
+        subject=lambda _task: SimpleNamespace(title="title"),
+        score=lambda table: scored([score(pair) for pair in table.all()]),
+    )
+
+
+def fake(rows: list[list[float]], neutral: list[list[float]]) -> tuple[Any, Any, Scored]:
+    """Return a task, a session that knows the neutral texts alone, and the log-odds of the task's texts."""
     labels = [str(place) for place in range(len(neutral[0]))]
     known = dict(zip(NEUTRAL_TEXTS["zh"], neutral, strict=True))
-
-    def score(pairs: Iterable[Any], total: int) -> Scores:
-        found = np.array([known[text][label] for text, label in pairs], np.float32)
-        assert len(found) == total == 3 * len(labels)
-        return Scores(found, True, 1.0)
 
     task = SimpleNamespace(
         card=SimpleNamespace(language="zh"),
@@ -290,16 +300,16 @@ def fake(rows: list[list[float]], neutral: list[list[float]]) -> tuple[Any, Call
         sizes=[len(labels)] * len(rows),
         pairs=lambda contents: ((content.text, label) for content in contents for label in range(len(labels))),
     )
-    return task, score, np.array(rows, np.float32).reshape(-1)
+    return task, fake_session(lambda pair: known[pair[0]][pair[1]]), scored(rows)
 
 
 @given(table=tables)
 def test_a_constant_per_label_is_calibrated_away(table: tuple[list, list, list]) -> None:
     rows, neutral, constants = table
-    found = content_free(*fake(rows, neutral))[0].values
+    found = ContentFree.of(*fake(rows, neutral)).values
     np.testing.assert_allclose(found, (np.array(rows) - np.mean(neutral, axis=0)).reshape(-1), atol=1e-4)
     shifted = fake((np.array(rows) + constants).tolist(), (np.array(neutral) + constants).tolist())
-    np.testing.assert_allclose(content_free(*shifted)[0].values, found, atol=1e-3)
+    np.testing.assert_allclose(ContentFree.of(*shifted).values, found, atol=1e-3)
 
 
 @given(
@@ -316,15 +326,12 @@ def test_an_ensemble_does_not_depend_on_which_template_ran_first(rows: list[list
             card=SimpleNamespace(templates=templates),
             prompt=SimpleNamespace(number=number or None),
             contents=[0, 1, 2, 3],
+            sizes=[1] * 4,
             pairs=lambda contents: ((one, int(template.text)) for one in contents),
             with_template=lambda _, other: task(other),
         )
 
-    def score(pairs: Iterable[Any], total: int) -> Scores:
-        found = np.array([rows[template][content] for content, template in pairs], np.float32)
-        assert len(found) == total == 4 * (len(rows) - (number > 0))
-        return Scores(found, True, 1.0)
-
-    first = np.array(rows[number - 1] if number else [99.0] * 4, np.float32)
-    found = ensemble(task(templates[number - 1]), score, first)[0].values
+    first = scored(rows[number - 1] if number else [99.0] * 4)
+    session = fake_session(lambda pair: rows[pair[1]][pair[0]])
+    found = Ensemble.of(task(templates[number - 1]), session, first).values
     np.testing.assert_allclose(found, np.mean(rows, axis=0), atol=1e-4)

