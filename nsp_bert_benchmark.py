@@ -1,7 +1,8 @@
-"""Run datasets x models x prompts and lay the results out as the paper's tables, published numbers above ours.
+r"""Run datasets x models x prompts and lay the results out as the paper's tables, published numbers above ours.
 
   python nsp_bert_benchmark.py --output results
-  python nsp_bert_benchmark.py --models google-bert-zh --prompts templates --output results
+  python nsp_bert_benchmark.py --models google-bert-zh --prompts templates \
+    --output results
 
 Every dataset is run by its own script with --resume: a result that is in the output folder, complete and made from
 the same data, checkpoint, code and settings, is not computed again, so that an interrupted benchmark goes on where it
@@ -32,7 +33,7 @@ import nsp_bert_sentence_pair
 from nsp_bert.cards import SAMPLES_CONTRAST, Card, card_names, load_card, load_cards
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL
-from nsp_bert.cli import add_row_options, add_scoring_options
+from nsp_bert.cli import add_row_options, add_scoring_options, new_parser
 from nsp_bert.errors import UserError
 from nsp_bert.files import locked_folder, write_text
 from nsp_bert.results.benchmark_tables import FEWCLUE, PUBLISHED, Table, all_tables
@@ -55,25 +56,42 @@ DEFAULT, TEMPLATES, ALL = "default", "templates", "all"
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    parser = new_parser(__doc__)
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        default=[DEFAULT_MODEL],
+        metavar="NAME_OR_DIR",
+        help=f"names in models/cards.yaml, or folders (default: {DEFAULT_MODEL})",
     )
     parser.add_argument(
-        "--models", nargs="+", default=[DEFAULT_MODEL], metavar="NAME_OR_DIR", help="default: nsp_bert_mini"
+        "--dataset", nargs="+", metavar="NAME", help=f"those of any cards (default: {', '.join(FEWCLUE)})"
     )
-    parser.add_argument("--dataset", nargs="+", metavar="NAME", help=f"of any card; default: {', '.join(FEWCLUE)}")
-    parser.add_argument("--splits", nargs="+", help="default: the dataset's own, test_public for the nine")
+    parser.add_argument(
+        "--splits",
+        nargs="+",
+        metavar="SPLIT",
+        help="files of the datasets without their endings (default: the dataset's own, test_public for the nine)",
+    )
     parser.add_argument(
         "--prompts",
         choices=(DEFAULT, TEMPLATES, ALL),
         default=DEFAULT,
-        help="the dataset's own; also its other templates; every template, position, stage (default: default)",
+        help="the dataset's own; also its other templates; every template, position, stage",
     )
     parser.add_argument(
-        "--calibration", nargs="+", choices=CALIBRATIONS, default=(), help="of each script, where it takes the method"
+        "--calibration",
+        nargs="+",
+        choices=CALIBRATIONS,
+        default=(),
+        metavar="METHOD",
+        help=f"of each script, where it takes the method: {', '.join(CALIBRATIONS)} (default: none)",
     )
     parser.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="holds DATASET/SPLIT.json; default datasets/fewclue"
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="holds DATASET/SPLIT.json (default: the dataset's own, for the nine datasets/fewclue; else the sample)",
     )
     add_row_options(parser)
     add_scoring_options(parser)

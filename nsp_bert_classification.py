@@ -1,4 +1,4 @@
-"""Zero-shot classification of one sentence by label prompts: EPRSTMT, TNEWS, CSLDCP, IFLYTEK, or your own labels.
+r"""Zero-shot classification of one sentence by label prompts: EPRSTMT, TNEWS, CSLDCP, IFLYTEK, or your own labels.
 
 Every label becomes a prompt, every (prompt, text) pair is scored by the NSP head, the best-scored label wins
 (candidates-contrast). Without arguments the bundled model runs on the bundled sample.
@@ -13,9 +13,12 @@ Cost in pairs (rows x labels): EPRSTMT 1,220, TNEWS 30,150, CSLDCP 119,528, IFLY
 
 Your own texts and labels:
 
-  python nsp_bert_classification.py --labels 体育,财经,教育 --template '这是一则{}新闻' --text '主场三比一取胜'
-  python nsp_bert_classification.py --labels 体育,财经 --template '{}新闻' --input texts.txt --output answers.jsonl
-  python nsp_bert_classification.py --labels 体育,财经=金融 --template '{}新闻' --input texts.csv --label-column label
+  python nsp_bert_classification.py --labels 体育,财经,教育 \
+    --template '这是一则{}新闻' --text '主场三比一取胜'
+  python nsp_bert_classification.py --labels 体育,财经 --template '{}新闻' \
+    --input texts.txt --output answers.jsonl
+  python nsp_bert_classification.py --labels 体育,财经=金融 \
+    --template '{}新闻' --input texts.csv --label-column label
 
 --input takes csv, tsv and jsonl, else a text a line; - is standard input, and --output - standard output. Answers are
 JSON lines with the line number of the file. --labels may name a file with a label a line.
@@ -36,25 +39,34 @@ from nsp_bert.results.published import published_by_template
 from nsp_bert.runner import Runner
 from nsp_bert.session import Options
 from nsp_bert.terminal import run_main
+from nsp_bert.zero_shot import MAX_LENGTH
 from utils import ClassificationTask, load_examples
 
 OWN_OPTIONS = ("labels", "text", "input", "text_column", "label_column")
+OWN_TEXTS = f"""Answers are shown, or go to --output FILE (- prints them). Options of a dataset's files do not
+apply. --prompt-position is prefix, --template {{}} and --max-length {MAX_LENGTH} where they are not given."""
 
 
 def main(arguments: list[str] | None) -> int:
-    parser = make_parser(__doc__, ClassificationCard)
-    own = parser.add_argument_group("your own texts", "answers go to the terminal, or --output FILE (- prints them)")
+    parser = make_parser(__doc__, ClassificationCard, own_texts=True)
+    own = parser.add_argument_group("your own texts", OWN_TEXTS)
     own.add_argument(
         "--labels",
         metavar="A,B=WORD,C",
-        help="labels, each with a prompt word where that differs; or a file, one a line",
+        help="labels, each with a prompt word where that differs; or a file, one a line (default: the dataset's)",
     )
-    own.add_argument("--text", action="append", help="a text to classify; may be repeated")
     own.add_argument(
-        "--input", metavar="FILE", help="texts to classify: csv, tsv, jsonl, else one a line; - reads standard input"
+        "--text", action="append", help="a text to classify; may be repeated (default: none, datasets are run)"
     )
-    own.add_argument("--text-column", metavar="NAME", help="of a csv, tsv or jsonl file; default text or sentence")
-    own.add_argument("--label-column", metavar="NAME", help="of such a file with labels: also print the accuracy")
+    own.add_argument(
+        "--input",
+        metavar="FILE",
+        help="texts to classify: csv, tsv, jsonl, else one a line; - reads standard input (default: none)",
+    )
+    own.add_argument("--text-column", metavar="NAME", help="of a csv, tsv or jsonl file (default: text, else sentence)")
+    own.add_argument(
+        "--label-column", metavar="NAME", help="of such a file with labels: also print the accuracy (default: none)"
+    )
     given = vars(parser.parse_args(arguments))
     texts = OwnTexts(**{name: given.pop(name) for name in OWN_OPTIONS})
     options = parse_options(argparse.Namespace(**given))

@@ -47,7 +47,7 @@ TYPING: Literal["typing"] = "typing"
 def main(arguments: list[str] | None) -> int:
     parser = make_parser(__doc__, EntityLinkingCard)
     parser.add_argument(
-        "--task", dest="part", choices=(LINKING, TYPING, "both"), default="both", help="default %(default)s"
+        "--task", dest="part", choices=(LINKING, TYPING, "both"), default="both", help="which of the two is run"
     )
     return run(parse_options(parser.parse_args(arguments)))
 

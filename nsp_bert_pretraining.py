@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from nsp_bert.checkpoints.checkpoint import TRAINED, Checkpoint, open_checkpoint
 from nsp_bert.checkpoints.vocabulary import load_vocabulary
-from nsp_bert.cli import number, positive, whole
+from nsp_bert.cli import new_parser, number, positive, whole
 from nsp_bert.errors import UserError
 from nsp_bert.files import digest, locked_folder, recover_folder
 from nsp_bert.pretraining.curve import Curve
@@ -40,83 +40,146 @@ STATE = "state"  # below the output folder
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    data = parser.add_argument_group("data")
-    data.add_argument(
+    parser = new_parser(__doc__)
+    add_data_options(parser.add_argument_group("data"))
+    add_model_options(parser.add_argument_group("model"))
+    add_pair_options(parser.add_argument_group("pairs and masks"))
+    add_training_options(parser.add_argument_group("training"))
+    return parser.parse_args(arguments)
+
+
+def add_data_options(group: argparse._ArgumentGroup) -> None:
+    """Add what is read, and where results go."""
+    group.add_argument(
         "--text", type=Path, nargs="+", required=True, metavar="FILE", help="UTF-8 text, .xz, .gz or plain"
     )
-    data.add_argument("--mix", type=Path, metavar="YAML", help="share, document end and NSP use of each text file")
-    data.add_argument("--output", type=Path, required=True, metavar="DIR", help="checkpoint, curve and training state")
-    data.add_argument("--name", help="of the model in results and tables; default: the output folder's")
-    data.add_argument("--cache", type=Path, metavar="DIR", help="indexed text; default OUTPUT/cache")
-    data.add_argument("--vocab", type=Path, metavar="FILE", help="vocab.txt; default: learned from the text")
-    data.add_argument("--vocab-size", type=positive, default=8000, help="size of a learned vocabulary (default 8000)")
-    data.add_argument("--vocab-min-count", type=positive, default=5, help="rarer characters are left out of it (5)")
-    data.add_argument(
-        "--held-out", type=number(0, below=1), default=0.005, help="share of documents for evaluation (0.005)"
+    group.add_argument(
+        "--mix",
+        type=Path,
+        metavar="YAML",
+        help="share, document end and NSP use of each text file (default: shares by size)",
     )
-    model = parser.add_argument_group("model")
-    model.add_argument(
+    group.add_argument("--output", type=Path, required=True, metavar="DIR", help="checkpoint, curve and training state")
+    group.add_argument("--name", help="of the model in results and tables (default: the output folder's)")
+    group.add_argument("--cache", type=Path, metavar="DIR", help="indexed text (default: OUTPUT/cache)")
+    group.add_argument("--vocab", type=Path, metavar="FILE", help="vocab.txt (default: learned from the text)")
+    group.add_argument(
+        "--vocab-size", type=positive, default=8000, metavar="TOKENS", help="size of a learned vocabulary"
+    )
+    group.add_argument(
+        "--vocab-min-count", type=positive, default=5, metavar="N", help="rarer characters are left out of it"
+    )
+    group.add_argument(
+        "--held-out", type=number(0, below=1), default=0.005, metavar="SHARE", help="of the documents, for evaluation"
+    )
+
+
+def add_model_options(group: argparse._ArgumentGroup) -> None:
+    """Add what the model starts from, or its shape."""
+    group.add_argument(
         "--init-checkpoint",
         metavar="NAME_OR_DIR",
-        help="continue from there; a head that it lacks starts anew",
+        help="continue from there; a head that it lacks starts anew (default: a new model)",
     )
-    model.add_argument("--layers", type=positive, default=4)
-    model.add_argument("--hidden", type=positive, default=256)
-    model.add_argument("--heads", type=positive, help="attention heads; default hidden / 64")
-    model.add_argument("--intermediate", type=positive, help="feed-forward width; default 4 x hidden")
-    model.add_argument("--activation", default="gelu", choices=("gelu", "relu"))
-    model.add_argument("--max-position", type=positive, default=256)
-    model.add_argument("--dropout", type=number(0, below=1), default=0.1)
-    model.add_argument(
-        "--initializer-range", type=number(above=0), default=0.02, help="deviation of first weights (0.02)"
+    group.add_argument("--layers", type=positive, default=4, metavar="N", help="Transformer layers")
+    group.add_argument("--hidden", type=positive, default=256, metavar="N", help="width of a layer")
+    group.add_argument("--heads", type=positive, metavar="N", help="attention heads (default: hidden / 64)")
+    group.add_argument("--intermediate", type=positive, metavar="N", help="feed-forward width (default: 4 x hidden)")
+    group.add_argument("--activation", default="gelu", choices=("gelu", "relu"), help="of the feed-forward layers")
+    group.add_argument(
+        "--max-position", type=positive, default=256, metavar="TOKENS", help="longest pair that the model can read"
     )
-    model.add_argument(
+    group.add_argument(
+        "--dropout",
+        type=number(0, below=1),
+        default=0.1,
+        metavar="SHARE",
+        help="of activations and attention left out in training",
+    )
+    group.add_argument(
+        "--initializer-range", type=number(above=0), default=0.02, metavar="X", help="deviation of first weights"
+    )
+    group.add_argument(
         "--embeddings",
         choices=("random", "cooccurrence"),
         default="random",
         help="what token embeddings start from; cooccurrence factorises which tokens are near each other",
     )
-    pairs = parser.add_argument_group("pairs and masks")
-    pairs.add_argument(
+
+
+def add_pair_options(group: argparse._ArgumentGroup) -> None:
+    """Add how pairs are drawn and masked."""
+    group.add_argument(
         "--lengths",
         type=parse_lengths,
         default="32:0.4,64:0.35,128:0.2,256:0.05",
-        help="tokens of a pair with the share of batches that long (default %(default)s)",
+        help="tokens of a pair with the share of batches that long",
     )
-    pairs.add_argument("--batch-tokens", type=positive, default=8192, help="tokens of a batch (8192)")
-    pairs.add_argument("--same-source", type=number(0, 1), default=0.8, help="of false pairs within one source (0.8)")
-    pairs.add_argument(
+    group.add_argument("--batch-tokens", type=positive, default=8192, metavar="TOKENS", help="tokens of a batch")
+    group.add_argument(
+        "--same-source", type=number(0, 1), default=0.8, metavar="SHARE", help="of false pairs within one source"
+    )
+    group.add_argument(
         "--keyword-share",
         type=number(0, 1),
         default=0.0,
-        help="share of pairs with one segment cut down to a word (0)",
+        metavar="SHARE",
+        help="of pairs with one segment cut down to a word",
     )
-    pairs.add_argument(
+    group.add_argument(
         "--keyword-frames",
         type=Path,
         metavar="FILE",
-        help="phrases with {} that the word may be put into, a line each",
+        help="phrases with {} that the word may be put into, a line each (default: none)",
     )
-    pairs.add_argument("--masking", choices=("whole-word", "token"), default="whole-word")
-    training = parser.add_argument_group("training")
-    training.add_argument("--learning-rate", type=number(0), default=1e-3)
-    training.add_argument("--warmup-steps", type=whole, default=500)
-    training.add_argument(
-        "--decay-steps", type=whole, help="linear decay over the last steps; default: all after warm-up"
+    group.add_argument(
+        "--masking", choices=("whole-word", "token"), default="whole-word", help="what is masked at once"
     )
-    training.add_argument("--max-steps", type=positive, default=10000)
-    training.add_argument("--max-minutes", type=number(above=0), help="stop then; the same command continues")
-    training.add_argument("--weight-decay", type=number(0), default=0.01)
-    training.add_argument("--nsp-weight", type=number(0), default=1.0, help="of the NSP loss beside the MLM loss (1)")
-    training.add_argument("--clip-norm", type=number(0), default=1.0)
-    training.add_argument("--precision", choices=("float32", "bfloat16", "float16"), default="float32")
-    training.add_argument("--evaluate-every", type=positive, default=250, metavar="STEPS")
-    training.add_argument("--save-every", type=positive, default=250, metavar="STEPS")
-    training.add_argument("--seed", type=whole, default=1)
-    return parser.parse_args(arguments)
+
+
+def add_training_options(group: argparse._ArgumentGroup) -> None:
+    """Add how long and how the model is trained."""
+    group.add_argument("--learning-rate", type=number(0), default=1e-3, metavar="X", help="highest, after warm-up")
+    group.add_argument(
+        "--warmup-steps", type=whole, default=500, metavar="STEPS", help="in which the learning rate rises from 0"
+    )
+    group.add_argument(
+        "--decay-steps",
+        type=whole,
+        metavar="STEPS",
+        help="last steps, in which the learning rate falls to 0 (default: all after warm-up)",
+    )
+    group.add_argument("--max-steps", type=positive, default=10000, metavar="STEPS", help="at which the training ends")
+    group.add_argument(
+        "--max-minutes",
+        type=number(above=0),
+        metavar="MINUTES",
+        help="stop then; the same command continues (default: no limit)",
+    )
+    group.add_argument("--weight-decay", type=number(0), default=0.01, metavar="X", help="of AdamW")
+    group.add_argument(
+        "--nsp-weight", type=number(0), default=1.0, metavar="X", help="of the NSP loss beside the MLM loss"
+    )
+    group.add_argument(
+        "--clip-norm", type=number(0), default=1.0, metavar="X", help="largest norm of a gradient, 0 for any"
+    )
+    group.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16", "float16"),
+        default="float32",
+        help="numbers that the model is trained with",
+    )
+    group.add_argument(
+        "--evaluate-every", type=positive, default=250, metavar="STEPS", help="between two points of the curve"
+    )
+    group.add_argument(
+        "--save-every",
+        type=positive,
+        default=250,
+        metavar="STEPS",
+        help="between two saved states; a killed run continues from the last",
+    )
+    group.add_argument("--seed", type=whole, default=1, metavar="N", help="of weights, pairs and masks")
 
 
 def parse_lengths(text: str) -> dict[int, float]:

@@ -6,10 +6,12 @@
 RESULTS is searched with its subfolders for what the scripts write with --output: `<dataset>.<split>.json` and beside it
 `.jsonl` (a line per row) and `.texts.jsonl` (the texts of the rows). The page holds
 
-- every run with its 95 % interval drawn, and the published number on it where there is one;
+- every run with its 95 % interval drawn, and the published number on it where
+  there is one;
 - accuracy by model and prompt, where a dataset was run more than once;
 - per run: confusion matrix, scores or margins, calibration, the batch curve;
-- every row to look through: dataset, right or wrong, label, prediction, free text; the prompts and their log-odds.
+- every row to look through: dataset, right or wrong, label, prediction, free
+  text; the prompts and their log-odds.
 
 It shows what the result files hold and computes no accuracy of its own. --figures also writes figures for a paper.
 Cost: the nine datasets at full size give a page just below 10 MB, half of it plotly.js, in seconds. Texts are in it
@@ -23,6 +25,7 @@ import nsp_bert.start  # noqa: F401
 import argparse
 from pathlib import Path
 
+from nsp_bert.cli import new_parser
 from nsp_bert.files import write_text
 from nsp_bert.report.page import build_page, render
 from nsp_bert.report.reader import read_results
@@ -30,18 +33,14 @@ from nsp_bert.terminal import run_main
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("results", type=Path, metavar="RESULTS", help="folder with result files, searched recursively")
-    parser.add_argument(
-        "--output", type=Path, default=Path("report.html"), metavar="FILE", help="the page (default: %(default)s)"
-    )
+    parser.add_argument("--output", type=Path, default=Path("report.html"), metavar="FILE", help="the page")
     parser.add_argument(
         "--figures",
         type=Path,
         metavar="DIR",
-        help="also write accuracy and batch_curves there, as PNG, PDF and SVG each",
+        help="also write accuracy and batch_curves there, as PNG, PDF and SVG each (default: none)",
     )
     return parser.parse_args(arguments)
 

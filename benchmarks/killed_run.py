@@ -25,19 +25,16 @@ from typing import Any
 
 import numpy as np
 from generated import characters, random_texts, write_split
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.table import Table
 from speed_report import machine
 
 from nsp_bert.cards import ClassificationCard, cards_of, load_card
 from nsp_bert.checkpoints.checkpoint import DEFAULT_MODEL, open_checkpoint
-from nsp_bert.cli import positive
+from nsp_bert.cli import new_parser, positive
 from nsp_bert.errors import UserError
 from nsp_bert.files import ROOT, write_text
 from nsp_bert.results.runs import FIGURES, prepare_output, versions
 from nsp_bert.scoring.backends import BACKENDS, PRECISIONS
-from nsp_bert.terminal import run_main
+from nsp_bert.terminal import new_table, plain_console, run_main
 
 LENGTH = 16  # characters of a text
 POLL = 0.2  # seconds
@@ -46,18 +43,21 @@ UNFINISHED = "*.scores.unfinished"
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.add_argument("--pairs", type=positive, default=1_000_000, help="of the long run (%(default)s)")
-    parser.add_argument("--control-pairs", type=positive, default=50_000, help="of the control (%(default)s)")
-    parser.add_argument("--kill-at", type=float, default=0.5, metavar="SHARE", help="of the scores (%(default)s)")
+    parser = new_parser(__doc__)
+    parser.add_argument("--pairs", type=positive, default=1_000_000, metavar="N", help="of the long run")
+    parser.add_argument("--control-pairs", type=positive, default=50_000, metavar="N", help="of the control")
+    parser.add_argument("--kill-at", type=float, default=0.5, metavar="SHARE", help="of the scores")
     names = [card.name for card in cards_of(ClassificationCard)]
-    parser.add_argument("--dataset", choices=names, default="eprstmt", help="%(default)s")
-    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME_OR_DIR", help="%(default)s")
-    parser.add_argument("--backend", choices=tuple(BACKENDS), default="tensorflow", help="%(default)s")
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="%(default)s")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write everything measured as JSON")
+    parser.add_argument("--dataset", choices=names, default="eprstmt", metavar="NAME", help=", ".join(names))
+    parser.add_argument(
+        "--model",
+        default=DEFAULT_MODEL,
+        metavar="NAME_OR_DIR",
+        help="a name in models/cards.yaml, or a checkpoint's folder",
+    )
+    parser.add_argument("--backend", choices=tuple(BACKENDS), default="tensorflow", help="of the script")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the script")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write everything measured as JSON (default: none)")
     return parser.parse_args(arguments)
 
 
@@ -167,8 +167,7 @@ def long_run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def print_table(parts: dict[str, dict[str, Any]]) -> None:
     """Print a row per run."""
-    headers = ("run", "pairs scored", "seconds", "peak MiB")
-    table = Table(*headers, header_style="bold", box=SIMPLE)
+    table = new_table(("run", "pairs scored", "seconds", "peak MiB"))
     for title, part in parts.items():
         before = part["scored_before_the_kill"]
         counts = {"whole_run": part["pairs"], "killed_run": before, "resumed_run": part["pairs"] - before}
@@ -176,7 +175,7 @@ def print_table(parts: dict[str, dict[str, Any]]) -> None:
             if name in part:
                 figures = (f"{part[name]['seconds']:.1f}", f"{part[name]['peak_rss_mib']:.0f}")
                 table.add_row(f"{title}, {name.removesuffix('_run')}", f"{count}", *figures)
-    Console().print(table)
+    plain_console().print(table)
 
 
 def resumed_shares(part: dict[str, Any]) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import _root  # noqa: F401
 
-import argparse
 import json
 import resource
 import subprocess
@@ -22,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from nsp_bert.cards import load_card
+from nsp_bert.cli import new_parser, positive
 from nsp_bert.knowledge_base import read_knowledge_base
 from utils import load_entity_mentions
 
@@ -74,10 +74,12 @@ def load(folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--entities", type=int, default=390_000)
-    parser.add_argument("--texts", type=int, default=10_000)
-    parser.add_argument("--load", type=Path, metavar="DIR", help="only load what was generated there")
+    parser = new_parser(__doc__)
+    parser.add_argument("--entities", type=positive, default=390_000, metavar="N", help="that are generated")
+    parser.add_argument("--texts", type=positive, default=10_000, metavar="N", help="that are generated")
+    parser.add_argument(
+        "--load", type=Path, metavar="DIR", help="only load what was generated there (default: generate, then load)"
+    )
     options = parser.parse_args()
     if options.load:
         return load(options.load)

@@ -1,17 +1,24 @@
-"""Do the suite's scores equal those of an implementation that shares no code with it, on the same random weights?
+"""Do the suite's scores equal those of an implementation that shares no code with
+it, on the same random weights?
 
-A random checkpoint (3 layers, 384 wide, 21,128 vocabulary entries) is scored by the suite's task scripts and by Hugging
-Face Transformers' BertForNextSentencePrediction and BertTokenizer, whose pairs are built here from the data files and
-the dataset cards. Rows that the two may rightly shorten differently are left out; thresholds and ranking need every
-row, so both sides then use the suite's score. Needs torch and transformers in an environment of their own:
+A random checkpoint (3 layers, 384 wide, 21,128 vocabulary entries) is scored by
+the suite's task scripts and by Hugging Face Transformers'
+BertForNextSentencePrediction and BertTokenizer, whose pairs are built here from
+the data files and the dataset cards. Rows that the two may rightly shorten
+differently are left out; thresholds and ranking need every row, so both sides
+then use the suite's score. Needs torch and transformers in an environment of
+their own:
 
   python -m venv peer && peer/bin/pip install torch transformers pyyaml rich
   peer/bin/python benchmarks/parity.py --data-dir datasets/fewclue --rows 60
 
-The table: rows of test_public compared; rows of it and of dev left out; equal predictions; equal labels by ranking; how
-near the suite's accuracy_ranked is to that of its scores ranked here; largest difference of log-odds, their deviation.
-A few rows of CSLDCP and IFLYTEK differ: Hugging Face drops private-use characters, Google's tokenizer and bert4keras
-keep them. Exit status: 1 when fewer than 99.5 % of a dataset's predictions are equal, 2 when something is missing.
+The table: rows of test_public compared; rows of it and of dev left out; equal
+predictions; equal labels by ranking; how near the suite's accuracy_ranked is to
+that of its scores ranked here; largest difference of log-odds, their deviation.
+A few rows of CSLDCP and IFLYTEK differ: Hugging Face drops private-use
+characters, Google's tokenizer and bert4keras keep them. Exit status: 1 when
+fewer than 99.5 % of a dataset's predictions are equal, 2 when something is
+missing.
 """
 
 from __future__ import annotations
@@ -39,10 +46,10 @@ if not MISSING:  # --help and the message about what is missing need none of the
     import torch
     import yaml
     from make_golden import hugging_face_model  # Hugging Face alone, as the golden values are made
-    from rich.console import Console
-    from rich.table import Column, Table
     from torch.nn.utils.rnn import pad_sequence
     from transformers import BertTokenizer
+
+    from nsp_bert.terminal import new_table, plain_console
 
 CARD_DEFAULTS = {"max_length": 128, "dev_split": "dev_few_all", "joiner": ",", "labels": ()}
 CARDS = ROOT / "datasets" / "cards"
@@ -91,10 +98,19 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--data-dir", type=Path, required=True, metavar="DIR", help="holds DATASET/SPLIT.json")
-    parser.add_argument("--datasets", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
-    parser.add_argument("--rows", type=int, metavar="N", help=f"only the first N rows of {SPLIT}")
-    parser.add_argument("--work", type=Path, metavar="DIR", help="keeps checkpoint and results (default: temporary)")
-    parser.add_argument("--suite-python", default=ROOT / ".venv/bin/python", metavar="PATH", help=".venv/bin/python")
+    parser.add_argument(
+        "--datasets", nargs="+", choices=names, default=names, metavar="NAME", help=f"{', '.join(names)} (default: all)"
+    )
+    parser.add_argument("--rows", type=int, metavar="N", help=f"only the first N rows of {SPLIT} (default: all)")
+    parser.add_argument(
+        "--work", type=Path, metavar="DIR", help="keeps checkpoint and results (default: a temporary folder)"
+    )
+    parser.add_argument(
+        "--suite-python",
+        default=ROOT / ".venv/bin/python",
+        metavar="PATH",
+        help="interpreter of the suite's environment (default: .venv/bin/python)",
+    )
     return parser.parse_args()
 
 
@@ -285,8 +301,7 @@ def main() -> int:
     options = parse_arguments()
     if MISSING:
         stop(f"Python packages missing: {', '.join(MISSING)}; --help shows how to set up an environment")
-    headers = ("rows", "left out", "equal %", "ranks %", "stated %", "max diff", "std")
-    table = Table("dataset", *(Column(header, justify="right", no_wrap=True) for header in headers))
+    table = new_table(("dataset", "rows", "left out", "equal %", "ranks %", "stated %", "max diff", "std"))
     with tempfile.TemporaryDirectory() as folder:
         options.work = options.work or Path(folder)
         peer = Peer(options.work / "random", options)
@@ -294,7 +309,7 @@ def main() -> int:
         results = [compare(CARD_DEFAULTS | card, options, peer) for card in cards]
     for cells, _ in results:
         table.add_row(*cells)
-    Console().print(table)
+    plain_console().print(table)
     return 0 if all(enough for _, enough in results) else 1
 
 

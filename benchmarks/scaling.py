@@ -6,11 +6,14 @@ Texts are drawn at random, one token a character, all different; a pair's score 
 says. Every point is the median of some runs of the scripts' own way from texts and prompts to log-odds, after one run
 that is not counted.
 
-  pairs      nsp_bert_mini, 1,000 to 100,000 pairs, 10 labels, texts of 20 characters
+  pairs      nsp_bert_mini, 1,000 to 100,000 pairs, 10 labels, texts of 20
+             characters
   labels     nsp_bert_mini, 2 to 500 labels, always some 10,000 pairs
-  length     a random model as small as nsp_bert_mini, with 512 positions: pairs of 32 to 512 tokens, filled up
-  encoding   the share that tokenising, encoding and batching take of scoring, measured alone: nsp_bert_mini, and a
-             random model of BERT's base size. The scorer does it in a thread beside the scoring.
+  length     a random model as small as nsp_bert_mini, with 512 positions: pairs
+             of 32 to 512 tokens, filled up
+  encoding   the share that tokenising, encoding and batching take of scoring,
+             measured alone: nsp_bert_mini, and a random model of BERT's base
+             size. The scorer does it in a thread beside the scoring.
 
 A curve is called flat when its slowest point takes at most a tenth more per pair than its fastest.
 """
@@ -28,19 +31,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from generated import characters, random_texts, write_model
-from rich.box import SIMPLE
-from rich.table import Table
 from speed_report import machine, wide_console
 
 from nsp_bert.checkpoints.checkpoint import DEFAULT_MODEL, SPECIALS_PER_PAIR, Checkpoint, open_checkpoint
-from nsp_bert.cli import positive
+from nsp_bert.cli import new_parser, positive
 from nsp_bert.encoding import encode_label_pairs
 from nsp_bert.errors import UserError
 from nsp_bert.files import write_text
 from nsp_bert.results.runs import prepare_output, versions
+from nsp_bert.results.tables import print_groups
 from nsp_bert.scoring.backends import BACKENDS
 from nsp_bert.scoring.scorer import Scorer, make_windows
-from nsp_bert.terminal import run_main
+from nsp_bert.terminal import print_title, run_main
 from nsp_bert.tokenization import EncodedPair, make_pair_encoder
 
 PAIRS = (1_000, 3_000, 10_000, 30_000, 100_000)
@@ -71,16 +73,26 @@ class Models(NamedTuple):
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    parser = new_parser(__doc__)
+    parser.add_argument(
+        "--curves",
+        nargs="+",
+        choices=VERDICTS,
+        default=[*VERDICTS],
+        metavar="NAME",
+        help=f"{', '.join(VERDICTS)} (default: all)",
     )
     parser.add_argument(
-        "--curves", nargs="+", choices=VERDICTS, default=[*VERDICTS], metavar="NAME", help=", ".join(VERDICTS)
+        "--backends",
+        nargs="+",
+        choices=[*BACKENDS],
+        default=[*BACKENDS],
+        metavar="NAME",
+        help=f"{', '.join(BACKENDS)} (default: all)",
     )
-    parser.add_argument("--backends", nargs="+", choices=[*BACKENDS], default=[*BACKENDS], help="default: all")
-    parser.add_argument("--repeats", type=positive, default=3, metavar="N", help="runs of a point (%(default)s)")
-    parser.add_argument("--scale", type=float, default=1.0, help="times as many pairs, to try it out (%(default)s)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write everything measured as JSON")
+    parser.add_argument("--repeats", type=positive, default=3, metavar="N", help="runs of a point")
+    parser.add_argument("--scale", type=float, default=1.0, metavar="X", help="times as many pairs, to try it out")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write everything measured as JSON (default: none)")
     return parser.parse_args(arguments)
 
 
@@ -200,11 +212,12 @@ VERDICTS: dict[str, Callable[[list[dict[str, Any]]], str]] = {
 
 def print_points(title: str, points: list[dict[str, Any]], line: str) -> None:
     """Print a curve as a table."""
-    table = Table(*points[0], title=title, title_justify="left", header_style="bold", box=SIMPLE)
-    for point in points:
-        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in point.values()))
     console = wide_console()
-    console.print(table)
+    print_title(title, console)
+    rows = [
+        [f"{value:.4g}" if isinstance(value, float) else str(value) for value in point.values()] for point in points
+    ]
+    print_groups([*points[0]], [rows], console)
     console.print(line, highlight=False, soft_wrap=True)
 
 

@@ -1,12 +1,20 @@
-"""How fast are the backends, beside the authors' loop and Hugging Face, on the same pairs and the same machine?
+r"""How fast are the backends, beside the authors' loop and Hugging Face, on the same pairs and the same machine?
 
-  python benchmarks/speed.py --random base --data-dir datasets/fewclue --peer-python peer/bin/python --output speed.json
+  python benchmarks/speed.py --random base --data-dir datasets/fewclue \
+    --peer-python peer/bin/python --output speed.json
 
-where peer is an environment of its own: python -m venv peer && peer/bin/pip install torch transformers pyyaml
+where peer is an environment of its own:
 
-  naive                    the loop of the authors' release on bert4keras, tokenising for every label anew
-  hf-float32, -bfloat16    Hugging Face in PyTorch, on pairs that are encoded and sorted by length already
-  tensorflow-…, openvino-… this project's backends, from texts and prompts to log-odds, as the scripts run them
+  python -m venv peer && peer/bin/pip install torch transformers pyyaml
+
+The engines:
+
+  naive                 the loop of the authors' release on bert4keras, which
+                        tokenises for every label anew
+  hf-float32,           Hugging Face in PyTorch, on pairs that are encoded and
+  hf-bfloat16           sorted by length already
+  tensorflow-…,         this project's backends, from texts and prompts to
+  openvino-…            log-odds, as the scripts run them
 
 Every engine is a process that loads once and then idles (speed_workers.py). The first round, straight after loading,
 warms up and is not counted; then each round runs all engines in turn, so that what else the machine does meets them
@@ -45,7 +53,7 @@ from tqdm import tqdm
 from nsp_bert.cards import ClassificationCard, cards_of, load_card
 from nsp_bert.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from nsp_bert.checkpoints.tensors import read_tensors
-from nsp_bert.cli import positive
+from nsp_bert.cli import new_parser, positive
 from nsp_bert.encoding import encode_label_pairs
 from nsp_bert.errors import UserError
 from nsp_bert.files import ROOT, write_text
@@ -62,30 +70,44 @@ PAUSE = 0.5  # seconds between two engines: thread pools that wait actively fall
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = new_parser(__doc__)
     model = parser.add_mutually_exclusive_group()
-    model.add_argument("--model", metavar="NAME_OR_DIR", help="a name in models/cards.yaml or a checkpoint's folder")
-    model.add_argument("--random", choices=RANDOM_SHAPES, default="base", help="a random checkpoint (%(default)s)")
+    model.add_argument(
+        "--model",
+        metavar="NAME_OR_DIR",
+        help="a name in models/cards.yaml, or a checkpoint's folder (default: a random checkpoint)",
+    )
+    model.add_argument("--random", choices=RANDOM_SHAPES, default="base", help="a random checkpoint")
     names = [card.name for card in cards_of(ClassificationCard)]
-    parser.add_argument("--dataset", choices=names, default="tnews", help="%(default)s")
-    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="default: as the scripts, or the bundled sample")
-    parser.add_argument("--rows", type=positive, metavar="N", help=f"of the dataset; default: {PAIRS} pairs")
-    parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="that are counted (%(default)s)")
-    parser.add_argument("--engines", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help=", ".join(NAMES))
-    parser.add_argument("--peer-python", metavar="PATH", help="interpreter with torch and transformers, for hf-…")
+    parser.add_argument("--dataset", choices=names, default="tnews", metavar="NAME", help=", ".join(names))
     parser.add_argument(
-        "--peer-batch-tokens",
-        type=positive,
-        default=2048,
-        metavar="TOKENS",
-        help="rows x length of a batch of hf-… (%(default)s, as ours)",
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="holds DATASET/SPLIT.json (default: as the scripts, else the sample)",
     )
     parser.add_argument(
-        "--matmul-size", type=positive, default=4096, metavar="N", help="rows of the matrices (%(default)s)"
+        "--rows", type=positive, metavar="N", help=f"of the dataset (default: what gives {PAIRS} pairs)"
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write everything measured as JSON")
+    parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="that are counted")
+    parser.add_argument(
+        "--engines",
+        nargs="+",
+        choices=NAMES,
+        default=NAMES,
+        metavar="NAME",
+        help=f"{', '.join(NAMES)} (default: all that can be had)",
+    )
+    parser.add_argument(
+        "--peer-python",
+        metavar="PATH",
+        help="interpreter with torch and transformers, for hf-… (default: none, they are skipped)",
+    )
+    parser.add_argument(
+        "--peer-batch-tokens", type=positive, default=2048, metavar="TOKENS", help="rows x length of a batch of hf-…"
+    )
+    parser.add_argument("--matmul-size", type=positive, default=4096, metavar="N", help="rows of the matrices")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write everything measured as JSON (default: none)")
     return parser.parse_args(arguments)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import _root  # noqa: F401
+
 import os
 import platform
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
+
+from nsp_bert.results.tables import print_groups
 
 BASELINES = ("naive", "hf-float32", "hf-bfloat16")
 REFERENCE = "tensorflow-float32"
@@ -83,12 +85,7 @@ def print_table(report: dict[str, Any]) -> None:
     headers = ["engine", "threads", "pairs/s", "low–high", "tokens/s", *(f"x {name}" for name in BASELINES)]
     headers += ["of peak", "MiB", "first s", "equal", "max diff"]
     console = wide_console()
-    table = Table(header_style="bold", box=SIMPLE, padding=(0, 1, 0, 0))
-    for place, header in enumerate(headers):
-        table.add_column(header, justify="right" if place else "left", no_wrap=bool(place != 1))
-    for name, figures in report["engines"].items():
-        table.add_row(*cells(name, figures))
-    console.print(table)
+    print_groups(headers, [[cells(name, figures) for name, figures in report["engines"].items()]], console)
     lines = [f"{name}: skipped, {reason}" for name, reason in report["skipped"].items()]
     peaks = ", ".join(f"{name} {1e-9 * peak:.0f}" for name, peak in report["peak_flops_per_second"].items())
     lines.append(f"peak in GFLOP/s: {peaks}; a token takes {1e-6 * report['flops'] / report['tokens']:.1f} MFLOP")
@@ -105,5 +102,5 @@ def cells(name: str, figures: dict[str, Any]) -> list[str]:
     texts += [f"{100 * figures['share_of_peak']:.0f} %", f"{figures['peak_rss_mib']:.0f}"]
     texts.append(f"{figures['first_score_seconds']:.1f}")
     if "agreement" in figures:
-        texts += [f"{100 * figures['agreement']:.1f} %", f"{figures['largest_difference']:.1e}"]
-    return texts
+        return [*texts, f"{100 * figures['agreement']:.1f} %", f"{figures['largest_difference']:.1e}"]
+    return [*texts, "", ""]

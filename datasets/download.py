@@ -1,9 +1,9 @@
 """Get the real files of a benchmark, or check a copy that was fetched by hand.
 
-  python datasets/download.py fewclue                          # all nine datasets, 46 MB, into datasets/fewclue
+  python datasets/download.py fewclue                     # all nine, 46 MB
   python datasets/download.py fewclue --only tnews,eprstmt
-  python datasets/download.py duel                             # where DuEL 2.0 is to be had
-  python datasets/download.py duel --check datasets/duel       # does the copy load, and is it the paper's?
+  python datasets/download.py duel                        # how to get it
+  python datasets/download.py duel --check datasets/duel  # is it the paper's?
 
 The FewCLUE files come from their public repository at a pinned commit, one by one; each is checked against its SHA-256
 in datasets/fewclue_files.txt. What is there and right is not fetched again.
@@ -16,15 +16,15 @@ import nsp_bert.start  # noqa: F401
 
 import argparse
 from pathlib import Path
-
-from rich.table import Table
+from typing import Any
 
 from nsp_bert.cards import DATASETS, EntityLinkingCard, load_card
 from nsp_bert.checkpoints.download import fetch
+from nsp_bert.cli import HelpFormatter, new_parser
 from nsp_bert.errors import UserError
 from nsp_bert.files import digest
 from nsp_bert.knowledge_base import read_knowledge_base
-from nsp_bert.terminal import plain_console, run_main
+from nsp_bert.terminal import new_table, plain_console, run_main
 from nsp_bert_entity_linking import sort_mentions
 from utils import load_entity_mentions, read_rows, split_path
 
@@ -40,19 +40,31 @@ PAPER = {"texts": "10,000", "entities": "about 390,000", "to link": "26,586", "t
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = new_parser(__doc__)
     benchmarks = parser.add_subparsers(dest="benchmark", required=True, metavar="fewclue|duel")
-    fewclue = benchmarks.add_parser("fewclue", help="download the datasets of FewCLUE", allow_abbrev=False)
+    manners: dict[str, Any] = {"formatter_class": HelpFormatter, "allow_abbrev": False}
+    fewclue = benchmarks.add_parser("fewclue", help="download the datasets of FewCLUE", **manners)
     fewclue.add_argument(
-        "--into", type=Path, default=DATASETS / "fewclue", metavar="DIR", help="default: datasets/fewclue"
+        "--into",
+        type=Path,
+        default=DATASETS / "fewclue",
+        metavar="DIR",
+        help="folder for the files (default: datasets/fewclue)",
     )
-    fewclue.add_argument("--only", metavar="NAMES", help="of datasets, with commas between: tnews,eprstmt")
+    fewclue.add_argument(
+        "--only", metavar="NAMES", help="of datasets, with commas between: tnews,eprstmt (default: all nine)"
+    )
     fewclue.add_argument("--force", action="store_true", help="replace files that are there but differ")
-    fewclue.add_argument("--mirror", default=FEWCLUE, metavar="URL", help="holds DATASET/FILE; default: %(default)s")
-    duel = benchmarks.add_parser("duel", help="where to get DuEL 2.0; check a copy of it", allow_abbrev=False)
-    duel.add_argument("--check", type=Path, metavar="DIR", help="holds kb.json and dev.json")
+    fewclue.add_argument(
+        "--mirror",
+        default=FEWCLUE,
+        metavar="URL",
+        help="holds DATASET/FILE (default: FewCLUE's repository on GitHub, at the pinned commit)",
+    )
+    duel = benchmarks.add_parser("duel", help="where to get DuEL 2.0; check a copy of it", **manners)
+    duel.add_argument(
+        "--check", type=Path, metavar="DIR", help="holds kb.json and dev.json (default: none, only say where they are)"
+    )
     return parser.parse_args(arguments)
 
 
@@ -125,9 +137,7 @@ def check_duel(folder: Path) -> None:
         "entity not under that name": len(kinds.elsewhere),
         "entity not in kb.json": len(kinds.unknown),
     }
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in ("", "this copy", "paper"):
-        table.add_column(header, justify="right" if header else "left")
+    table = new_table(("number of", "this copy", "paper"))
     for name, count in counts.items():
         table.add_row(name, f"{count:,}", PAPER.get(name, ""))
     plain_console().print(table)

@@ -5,24 +5,23 @@ from __future__ import annotations
 import _root  # noqa: F401
 import nsp_bert.start  # noqa: F401
 
-import argparse
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from nsp_bert.checkpoints.checkpoint import Checkpoint, open_checkpoint, read_shapes
 from nsp_bert.checkpoints.shapes import HEADS
 from nsp_bert.checkpoints.vocabulary import load_vocabulary
+from nsp_bert.cli import new_parser
 from nsp_bert.environment import import_tensorflow, quiet_initializers
 from nsp_bert.errors import UserError
 from nsp_bert.files import MODELS, digest
 from nsp_bert.results.metrics import Accuracy
 from nsp_bert.scoring.scorer import Scorer
-from nsp_bert.terminal import plain_console, run_main
+from nsp_bert.terminal import new_table, plain_console, run_main
 from nsp_bert.tokenization import make_pair_encoder
 
 HEALTH_TEXTS = MODELS / "health"
@@ -148,9 +147,7 @@ def describe(checkpoint: Checkpoint, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    table = Table(header_style="bold")
-    for header in ("part", "there", "told by"):
-        table.add_column(header, overflow="fold")
+    table = new_table(("part", "there", "told by"), texts=3)
     for head, variable in HEADS.items():
         table.add_row(head, "yes" if head in checkpoint.heads else "no", variable)
     console.print(table)
@@ -161,12 +158,11 @@ def describe(checkpoint: Checkpoint, console: Console) -> None:
 
 def main(arguments: list[str] | None) -> int:
     """Describe a checkpoint and check its heads; status 0 when the NSP head works, 1 when it does not or is missing."""
-    parser = argparse.ArgumentParser(
-        description="Show what a checkpoint holds; check its NSP head on neighbours and strangers, and its"
-        " MLM head on masked tokens.",
+    parser = new_parser(
+        "Show what a checkpoint holds; check its NSP head on neighbours and strangers, its MLM head on masked tokens."
     )
-    parser.add_argument("model", metavar="NAME_OR_DIR")
-    parser.add_argument("--language", help="of the health text: zh or en; default: the model card's, else zh")
+    parser.add_argument("model", metavar="NAME_OR_DIR", help="a name in models/cards.yaml, or a checkpoint's folder")
+    parser.add_argument("--language", help="of the health text: zh or en (default: the model card's, else zh)")
     options = parser.parse_args(arguments)
     checkpoint = open_checkpoint(options.model, needs=("encoder",))
     console = plain_console()

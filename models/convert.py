@@ -1,7 +1,9 @@
-"""Convert a BERT between PyTorch and the original TensorFlow format that the scripts read.
+r"""Convert a BERT between PyTorch and the original TensorFlow format that the scripts read.
 
-  python models/convert.py models/pytorch/bert-base-chinese models/google-bert-zh
-  python models/convert.py mixed_corpus_bert_base_model.bin models/uer-mixed-bert-base --vocab vocab.txt
+  python models/convert.py models/pytorch/bert-base-chinese \
+    models/google-bert-zh
+  python models/convert.py mixed_corpus_bert_base_model.bin \
+    models/uer-mixed-bert-base --vocab vocab.txt
   python models/convert.py models/nsp_bert_mini nsp_bert_mini_pytorch
 
 SOURCE is a Hugging Face folder (config.json, vocab.txt or tokenizer.json, model.safetensors or pytorch_model.bin), a
@@ -26,19 +28,20 @@ from nsp_bert.checkpoints.conversion import to_hugging_face
 from nsp_bert.checkpoints.hugging_face import write_json, write_tensorflow
 from nsp_bert.checkpoints.tensors import read_tensors
 from nsp_bert.checkpoints.torch_files import write_safetensors
+from nsp_bert.cli import new_parser
 from nsp_bert.errors import UserError
 from nsp_bert.files import replacing_folder
 from nsp_bert.terminal import run_main
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("source", type=Path, metavar="SOURCE", help="folder or .bin file")
     parser.add_argument("target", type=Path, metavar="TARGET", help="folder to write; must not exist yet")
-    parser.add_argument("--vocab", type=Path, metavar="FILE", help="vocab.txt, where the source has none")
-    parser.add_argument("--heads", type=int, help="attention heads of a UER-py file; default hidden / 64")
+    parser.add_argument("--vocab", type=Path, metavar="FILE", help="a vocab.txt (default: the source's own)")
+    parser.add_argument(
+        "--heads", type=int, metavar="N", help="attention heads of a UER-py file (default: hidden size / 64)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace TARGET")
     return parser.parse_args(arguments)
 

@@ -1,8 +1,8 @@
 """Get a checkpoint that models/cards.yaml lists, or read where and how to get it by hand.
 
   python models/download.py --list
-  python models/download.py google-bert-zh               # then: --model google-bert-zh
-  python models/download.py hfl-bert-wwm                 # PyTorch files, and the command that converts them
+  python models/download.py google-bert-zh   # then: --model google-bert-zh
+  python models/download.py hfl-bert-wwm     # PyTorch files, to be converted
   python models/download.py hfl-bert-wwm --endpoint https://MIRROR
 
 The card's sources are tried in their order. An archive in the original TensorFlow format becomes models/NAME, checked:
@@ -21,37 +21,37 @@ import os
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.checkpoints.download import MissingFileError, fetch, unpack_zip
 from nsp_bert.checkpoints.model_cards import MODELS, Archive, HuggingFace, ModelCard, load_model_cards
 from nsp_bert.checkpoints.shapes import load_config
 from nsp_bert.checkpoints.torch_files import WEIGHT_FILES
 from nsp_bert.checkpoints.vocabulary import load_vocabulary
-from nsp_bert.cli import positive
+from nsp_bert.cli import new_parser, positive
 from nsp_bert.errors import UserError
-from nsp_bert.terminal import plain_console, run_main
+from nsp_bert.terminal import plain_console, print_fitting, run_main
 
 HUGGING_FACE = "https://huggingface.co"
 UNVERIFIED = "not verified: its makers publish no checksum"
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="a name in models/cards.yaml")
-    parser.add_argument("--list", action="store_true", help="show the models and what each checkpoint holds")
-    parser.add_argument("--source", type=positive, metavar="N", help="only the card's Nth source; default: in turn")
+    parser = new_parser(__doc__)
     parser.add_argument(
-        "--into", type=Path, default=MODELS, metavar="DIR", help="make DIR/NAME; default: the project's models"
+        "name", nargs="?", metavar="NAME", help="a name in models/cards.yaml (default: none, as --list)"
+    )
+    parser.add_argument("--list", action="store_true", help="show the models and what each checkpoint holds")
+    parser.add_argument(
+        "--source", type=positive, metavar="N", help="only the card's Nth source (default: all in turn)"
+    )
+    parser.add_argument(
+        "--into", type=Path, default=MODELS, metavar="DIR", help="make DIR/NAME (default: the project's models)"
     )
     parser.add_argument(
         "--endpoint",
         default=os.environ.get("HF_ENDPOINT") or HUGGING_FACE,
         metavar="URL",
-        help=f"a mirror of Hugging Face; default: the variable HF_ENDPOINT or {HUGGING_FACE}",
+        help=f"a mirror of Hugging Face (default: the variable HF_ENDPOINT, else {HUGGING_FACE})",
     )
     return parser.parse_args(arguments)
 
@@ -160,15 +160,20 @@ def check_shape(card: ModelCard, folder: Path, config: dict[str, Any], vocabular
 
 
 def print_list(cards: dict[str, ModelCard], folder: Path) -> None:
-    """Print a row per model, narrow enough for a terminal of 80 columns."""
-    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
-    for header in ("name", "size", "params", "heads", "licence", "get it"):
-        table.add_column(header, no_wrap=True, justify="right" if header == "params" else "left")
+    """Print a row per model, with as much of it as there is room for: name and heads at least."""
+    rows = []
     for name, card in cards.items():
         way = "is there" if (folder / name).is_dir() else "download" if card.sources else "by hand"
         heads = " ".join(head for head in card.heads if head != "encoder")
-        table.add_row(name, f"{card.layers}x{card.hidden}", f"{card.parameters:g} M", heads, card.licence, way)
-    plain_console().print(table)
+        rows.append([name, heads, way, card.licence, f"{card.layers}x{card.hidden}", f"{card.parameters:g} M"])
+    print_fitting(
+        ("name", "heads", "get it", "licence", "size", "params"),
+        rows,
+        plain_console(),
+        texts=4,
+        dispensable=("params", "size", "licence", "get it"),
+        elsewhere="models/cards.yaml has them",
+    )
     print("python models/download.py NAME downloads, or tells how to get it by hand")
 
 

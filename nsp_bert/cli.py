@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
-from textwrap import fill, wrap
+
+from rich.text import Text
 
 from nsp_bert.cards import SAMPLES_CONTRAST, CardT, card_names, cards_of, load_card
 from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL
@@ -18,9 +19,14 @@ from nsp_bert.rows import FIRST_SEED, Selection
 from nsp_bert.scoring.backends import BACKENDS, PRECISIONS
 from nsp_bert.scoring.precision import AUTO
 from nsp_bert.session import Options, PromptOptions
+from nsp_bert.terminal import plain_console
 
 LONGEST_NUMBER = 19  # digits: what a 64-bit integer holds
 PROMPT_KEYS = ("template", "prompt_position", "stages", "positions", "ablate")
+CALIBRATED = {
+    CONTENT_FREE: "less those of the same prompt with a neutral text",
+    ENSEMBLE: "their mean over the card's templates",
+}
 
 
 def positive(text: str) -> int:
@@ -62,20 +68,25 @@ def number(
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Fills paragraphs to the terminal's width; lines that are indented or begin with a dash stay as they are."""
+    """Fills paragraphs to the terminal's width, but for lines that are indented or begin with a dash; adds defaults."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        told = action.help or ""
+        no_value = action.nargs == 0 or action.default in (None, argparse.SUPPRESS)
+        return told if no_value or "(default: " in told else f"{told} (default: %(default)s)"
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         parts = groupby(text.strip().splitlines(), lambda line: bool(line) and not line.startswith((" ", "- ")))
-        return "\n".join(
-            fill(" ".join(lines), width, break_on_hyphens=False) if prose else "\n".join(lines) for prose, lines in parts
-        )
+        lines = (self._split_lines(" ".join(part), width) if prose else part for prose, part in parts)
+        return "\n".join(f"{indent}{line}".rstrip() for line in chain.from_iterable(lines))
 
     def _split_lines(self, text: str, width: int) -> list[str]:
-        return wrap(" ".join(text.split()), width, break_on_hyphens=False)
+        """Return lines of `width` columns, of which a Chinese character takes two; options stay in one piece."""
+        return [line.plain.rstrip() for line in Text(" ".join(text.split())).wrap(plain_console(), width)]
 
 
 def new_parser(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser without options; the help of each option that takes a value ends with its default."""
+    """Return a parser without options. A default that is no value yet is to be told in the help: (default: …)."""
     return argparse.ArgumentParser(description=description, formatter_class=HelpFormatter, allow_abbrev=False)
 
 
@@ -88,11 +99,13 @@ def make_parser(description: str | None, kind: type[CardT], *, own_texts: bool =
         "--model",
         default=DEFAULT_MODEL,
         metavar="NAME_OR_DIR",
-        help="a name in models/cards.yaml, or a folder with bert_config.json, vocab.txt and *.ckpt.*"
-        " (default: %(default)s)",
+        help="a name in models/cards.yaml, or a folder with bert_config.json, vocab.txt and *.ckpt.*",
     )
     model.add_argument(
-        "--max-length", type=positive, metavar="TOKENS", help="of a pair, longer ones are cut (default: the dataset's own)"
+        "--max-length",
+        type=positive,
+        metavar="TOKENS",
+        help="of a pair, longer ones are cut (default: the dataset's own)",
     )
     add_scoring_options(model)
     add_prompt_options(parser.add_argument_group("prompt"), kind)
@@ -110,16 +123,16 @@ def add_data_options(group: argparse._ArgumentGroup, kind: type[CardT]) -> None:
         nargs="+",
         type=dataset_name(kind),
         metavar="NAME",
-        help=f"{', '.join(names)}; default: all in the model's language",
+        help=f"{', '.join(names)} (default: all in the model's language)",
     )
     group.add_argument(
         "--data-dir",
         type=Path,
         metavar="DIR",
-        help=f"holds DATASET/SPLIT.json; default {' or '.join(folders)}, and where the dataset is not there the"
-        " bundled sample",
+        help=f"holds DATASET/SPLIT.json (default: {' or '.join(folders)}, and where the dataset is not there the"
+        " bundled sample)",
     )
-    group.add_argument("--split", help="file of the dataset without its ending; default: the dataset's own")
+    group.add_argument("--split", help="file of the dataset without its ending (default: the dataset's own)")
     add_row_options(group)
 
 
@@ -127,12 +140,15 @@ def add_row_options(group: argparse._ActionsContainer) -> None:
     """Add what leaves rows out."""
     rows = group.add_mutually_exclusive_group()
     rows.add_argument(
-        "--limit", type=positive, metavar="N", help="only the first N rows (files may be sorted by label)"
+        "--limit", type=positive, metavar="N", help="only the first N rows; files may be sorted by label (default: all)"
     )
     rows.add_argument(
-        "--sample", type=positive, metavar="N", help="only N rows drawn at random, labels in their shares"
+        "--sample",
+        type=positive,
+        metavar="N",
+        help="only N rows drawn at random, labels in their shares (default: all)",
     )
-    group.add_argument("--seed", type=whole, help=f"of --sample (default: {FIRST_SEED})")
+    group.add_argument("--seed", type=whole, metavar="N", help=f"of --sample (default: {FIRST_SEED})")
 
 
 def dataset_name(kind: type[CardT]) -> Callable[[str], str]:
@@ -155,15 +171,11 @@ def add_scoring_options(group: argparse._ActionsContainer) -> None:
         "--precision",
         choices=(*PRECISIONS, AUTO),
         default="float32",
-        help=f"numbers that the model runs with; {AUTO}: the fastest that predicts the first rows as float32 does"
-        " (default: %(default)s)",
+        metavar="FORMAT",
+        help=f"of the model's numbers: {', '.join(PRECISIONS)}; or {AUTO}, which predicts as float32 does, faster where"
+        " the machine can",
     )
-    group.add_argument(
-        "--backend",
-        choices=tuple(BACKENDS),
-        default="tensorflow",
-        help="engine that runs the model (default: %(default)s)",
-    )
+    group.add_argument("--backend", choices=tuple(BACKENDS), default="tensorflow", help="engine that runs the model")
     group.add_argument(
         "--batch-tokens",
         type=positive,
@@ -194,30 +206,34 @@ def add_prompt_options(group: argparse._ArgumentGroup, kind: type[CardT]) -> Non
             help="1, 2, 3 of the card, or a text with {} (default: the card's last)",
         )
     if kind.takes_stages:
-        group.add_argument("--stages", type=int, choices=(1, 2), help="XXX (default: 2)")
+        group.add_argument(
+            "--stages",
+            type=int,
+            choices=(1, 2),
+            help="2 puts a question about the mention beside the text, 1 does not (default: 2)",
+        )
     if kind.takes_positions:
-        group.add_argument("--positions", choices=("hard", "soft"), help="XXX (default: soft)")
+        group.add_argument(
+            "--positions",
+            choices=("hard", "soft"),
+            help="soft: a candidate has the position ids of the blank; hard: of its own (default: soft)",
+        )
     group.add_argument(
         "--ablate", action="store_true", help="run every combination of the prompt options that are not given"
     )
+    methods = CALIBRATIONS if kind.takes_templates else (CONTENT_FREE,)
     group.add_argument(
         "--calibration",
         nargs="+",
-        choices=CALIBRATIONS if kind.takes_templates else (CONTENT_FREE,),
+        choices=methods,
         default=(),
-        help="beside the accuracy, that of the log-odds less those of the same prompt with a neutral text"
-        + (", or of their mean over the card's templates" if kind.takes_templates else "")
-        + " (default: none)",
+        metavar="METHOD",
+        help=f"also the accuracy of calibrated log-odds: {'; '.join(f'{name}, {CALIBRATED[name]}' for name in methods)}"
+        " (default: none)",
     )
     if kind.mapping == SAMPLES_CONTRAST:
         group.add_argument("--batch-curve", action="store_true", help="also rank inside batches of 1, 2, 4 … 128, all")
-        group.add_argument(
-            "--seeds",
-            type=positive,
-            default=5,
-            metavar="N",
-            help="random orders of the batch curve (default: %(default)s)",
-        )
+        group.add_argument("--seeds", type=positive, default=5, metavar="N", help="random orders of the batch curve")
 
 
 def add_output_options(group: argparse._ArgumentGroup, kind: type[CardT], own_texts: bool) -> None:
@@ -228,15 +244,14 @@ def add_output_options(group: argparse._ArgumentGroup, kind: type[CardT], own_te
         metavar="DIR_OR_FILE" if own_texts else "DIR",
         help="folder that result files are written to"
         + ("; with your own texts the file of their answers, or - to print them" if own_texts else "")
-        + " (default: none, a table is printed)",
+        + " (default: only print a table)",
     )
     group.add_argument("--verbose", action="store_true", help="also print what each step took")
     group.add_argument(
         "--resume",
         action="store_true",
-        help="keep what --output holds of the same data, checkpoint, code and settings: whole results, and the scores"
-        " of a run that was killed"
-        + ("; with your own texts the answers of a run that was killed, for which --output is a file" if own_texts else ""),
+        help="keep what --output holds of the same data, checkpoint, code and settings: whole results, scores of a run"
+        " that was killed" + (", answers to your own texts in a file" if own_texts else ""),
     )
     group.add_argument(
         "--overwrite", action="store_true", help="replace the result of another run (model, settings) in --output"

@@ -90,6 +90,8 @@ class Runner(Generic[CardT]):
         if self._options.submission and complete:
             write_submission(session.card, parts[0], self._options.submission)
         if self._options.verbose:
+            for run in parts:
+                print(*filter(None, [run.details.precision_check]))
             print(self._scorers.timing)
 
     def finish(self) -> int:

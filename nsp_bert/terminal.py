@@ -1,4 +1,4 @@
-"""The terminal, or what is in its place: streams that may be closed, full, or know no Chinese; signals; plain text."""
+"""The terminal, or what is in its place: streams that may be closed, full, or know no Chinese; signals; tables."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 
+from rich.box import Box
+from rich.cells import cell_len
 from rich.console import Console
+from rich.table import Table
 from tqdm import tqdm
 
 from nsp_bert.errors import UserError
@@ -18,6 +21,9 @@ from nsp_bert.errors import UserError
 INTERRUPTED, TERMINATED, BROKEN_PIPE = (128 + number for number in (2, 15, 13))  # as a shell tells of signals
 FAILED = 2
 LOGGED_SECONDS = 30
+GAP = 1  # between the columns of a table
+RULED = Box("    \n    \n ─  \n    \n    \n ─  \n    \n    \n")  # every header has a line of its own below it
+FOLDED = 12  # columns of the terminal that a longer text is folded to before figures are left out for it
 
 
 class SteadyStream(io.TextIOWrapper):
@@ -47,6 +53,74 @@ class SteadyStream(io.TextIOWrapper):
 def plain_console(width: int | None = None) -> Console:
     """Return a console that shows text as it is: nothing in data or options is markup, an emoji's name or a number."""
     return Console(markup=False, emoji=False, highlight=False, width=width)
+
+
+def new_table(headers: Sequence[str], *, texts: int = 1) -> Table:
+    """Return an empty table in the one style of all tables on the terminal.
+
+    The first `texts` columns are texts, flush left and folded where there is no room; the others are figures, flush
+    right and always in one piece.
+    """
+    table = Table(header_style="bold", box=RULED, show_edge=False, padding=0)
+    for place, header in enumerate(headers):
+        text = place < texts
+        table.add_column(header, justify="left" if text else "right", overflow="fold", no_wrap=not text)
+    return table
+
+
+def print_title(title: str, console: Console) -> None:
+    """Print the line above a table."""
+    console.print(title, style="italic", highlight=False, markup=False)
+
+
+def print_fitting(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    console: Console,
+    *,
+    texts: int = 1,
+    dispensable: Sequence[str],
+    further: Sequence[str] = (),
+    elsewhere: str,
+) -> None:
+    """Print a table without the columns that there is no room for, and a line that names them and where they are.
+
+    `texts` is as in new_table, `dispensable` and `further` are as in columns_with_room.
+    """
+    places = columns_with_room(headers, rows, console.width, texts, dispensable, further)
+    table = new_table([headers[place] for place in places], texts=sum(place < texts for place in places))
+    for row in rows:
+        table.add_row(*(row[place] for place in places))
+    console.print(table)
+    if left_out := [header for place, header in enumerate(headers) if place not in places]:
+        console.print(
+            f"not shown for want of room: {', '.join(left_out)}; {elsewhere}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def columns_with_room(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    width: int,
+    texts: int,
+    dispensable: Sequence[str],
+    further: Sequence[str],
+) -> list[int]:
+    """Return the places of the columns that fit into a width beside each other.
+
+    The dispensable ones are left out first, in their order. Where that is not enough texts are folded, and then
+    further ones are left out in theirs.
+    """
+    widths = {place: max(map(cell_len, column)) for place, column in enumerate(zip(headers, *rows, strict=True))}
+    for names, longest in ((dispensable, width), (further, FOLDED)):
+        for name in (one for one in names if one in headers):
+            needed = [min(cells, longest) if place < texts else cells for place, cells in widths.items()]
+            if sum(needed) + GAP * (len(needed) - 1) > width:
+                del widths[headers.index(name)]
+    return list(widths)
 
 
 def progress_bar(total: int | None, title: str, unit: str, *, show: bool = True) -> tqdm:

@@ -1,4 +1,4 @@
-"""What is in the place of a terminal: closed, full, without a reader, without Chinese; signals; nothing is markup."""
+"""What is in the place of a terminal: closed, full, without a reader, without Chinese; signals; tables; no markup."""
 
 from __future__ import annotations
 
@@ -16,8 +16,12 @@ from pathlib import Path
 import pytest
 import slow_run
 from conftest import ROOT, RandomScorer, write_rows
+from rich.cells import cell_len
 
 import nsp_bert_classification as classification
+from nsp_bert.own_texts import SHOWN_LABELS, print_confusion
+from nsp_bert.results.answers import AnswerTable, TextAnswer
+from nsp_bert.results.summary import Confusion
 from nsp_bert.terminal import progress_bar
 
 COMMAND = [sys.executable, "nsp_bert_sentence_pair.py", "--dataset", "bustm"]
@@ -142,6 +146,43 @@ def test_titles_and_templates_are_no_markup(
     arguments = ["--model", str(checkpoint_dir), "--dataset", "eprstmt", "--data-dir", str(tmp_path / "data")]
     assert classification.main([*arguments, "--template", "[/微笑]:smile:{}", "--ablate"]) == 0
     assert "[/微笑]:smile:{}" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("width", [50, 60, 80])
+def test_answers_are_whole_on_a_narrow_terminal(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    labels = ["体育", "财经新闻", "教育", "娱乐", "军事", "科技"]
+    table = AnswerTable()
+    for label in labels:
+        text = f"{label}：" + "主场作战的队伍以三比一取得了本赛季的第一场胜利，" * 3
+        table.add(TextAnswer(text, label, {name: float(name == label) for name in labels}))
+    table.close()
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(cell_len, lines)) <= width
+    assert [line.split()[1] for line in lines if "：" in line] == labels
+
+
+@pytest.mark.parametrize("width", [50, 60, 80])
+def test_every_count_of_a_confusion_matrix_is_whole(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    labels = [f"标签{number}" for number in range(SHOWN_LABELS)]
+    counts = [[1000 + len(labels) * row + place for place in range(len(labels))] for row in range(len(labels))]
+    print_confusion(Confusion(labels=labels, counts=counts))
+    out = capsys.readouterr().out
+    assert max(map(cell_len, out.splitlines())) <= width
+    assert {int(word) for word in out.split() if word.isdecimal()} == {count for row in counts for count in row}
+    assert all(f"→ {label}" in out for label in labels)
+
+
+def test_all_tables_are_of_one_style() -> None:
+    folders = ("nsp_bert", "models", "datasets", "benchmarks", "baselines")
+    sources = [*ROOT.glob("*.py"), *(path for name in folders for path in (ROOT / name).rglob("*.py"))]
+    made = [path.name for path in sources if "rich.table" in path.read_text(encoding="utf-8")]
+    assert made == ["terminal.py"]
 
 
 class Stream(io.StringIO):

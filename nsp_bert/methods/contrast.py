@@ -68,7 +68,6 @@ def make_run(
     predictions = _predict(task, scored.values)
     thresholds = None if predictions.thresholds is None else rounded(predictions.thresholds)
     twice = precision_check(session.engine, scored, check)
-    mixed = scored.exact.any() and not scored.complete and session.engine.fast
     return Run(
         subject=session.subject(task),
         settings=session.settings,
@@ -81,7 +80,7 @@ def make_run(
         seconds=scored.seconds,
         headline="accuracy_thresholds" if task.card.mapping == SAMPLES_CONTRAST else None,
         details=Details(thresholds=thresholds, precision_check=twice),
-        notes=(f"some predictions are of {session.engine.fast} alone",) if mixed else (),
+        notes=precision_notes(session.engine, scored, check),
         fingerprint=session.fingerprint,
     )
 
@@ -99,6 +98,13 @@ def precision_check(engine: Engine, scored: Scored, check: Check) -> PrecisionCh
         rows_checked=check.rows,
         flips=check.flips,
     )
+
+
+def precision_notes(engine: Engine, scored: Scored, check: Check) -> tuple[str, ...]:
+    """Return what is to be said below the table of predictions by `--precision auto`."""
+    if check.flips:
+        return (f"{check.flips} of {check.rows} rows that looked certain in {engine.fast} changed in float32",)
+    return (f"some predictions are of {engine.fast} alone",) if engine.fast and not scored.complete else ()
 
 
 def make_answers(task: Task[ContentT], predictions: Predictions, scores: Sequence[np.ndarray]) -> list[Answer]:

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import IO, NamedTuple, TextIO
 
 import numpy as np
-from rich.table import Table
 
 from nsp_bert.files import UNFINISHED, open_alone, remove_leftovers, replacing, write_whole
-from nsp_bert.terminal import plain_console
+from nsp_bert.terminal import new_table, plain_console
 
 SHOWN = 50  # texts that a terminal is given
 FORMAT = "nsp_bert answers 1"
@@ -86,12 +85,10 @@ class AnswerTable(Destination):
         if len(self._answers) > SHOWN:
             print(f"more than {SHOWN} texts: --output FILE takes the answers, --output - prints them")
             return
-        table = Table(header_style="bold")
-        for header in ("text", "answer", "log-odds per label, best first"):
-            table.add_column(header, overflow="fold")
+        table = new_table(("text", "answer", "log-odds per label, best first"), texts=3)
         for answer in self._answers:
             ranked = sorted(answer.scores.items(), key=lambda item: -item[1])
-            row = "  ".join(f"{label} {score:+.2f}" for label, score in ranked)
+            row = ", ".join(f"{label} {score:+.2f}" for label, score in ranked)
             table.add_row(answer.text, answer.prediction, row)
         plain_console().print(table)
 

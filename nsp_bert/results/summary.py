@@ -95,6 +95,13 @@ class PrecisionCheck(Record):
     rows_checked: int
     flips: int
 
+    def __str__(self) -> str:
+        """Return it in a line."""
+        return (
+            f"{self.pairs_twice:,} of {self.pairs:,} pairs scored again in float32, from which {self.fast} deviates by"
+            f" up to {self.largest_deviation:.3f}; {self.rows_checked:,} other rows looked at, {self.flips:,} changed"
+        )
+
 
 class CurvePoint(Record):
     """Accuracy of ranking inside batches of a size, in file order and as a mean over shuffled orders."""

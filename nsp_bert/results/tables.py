@@ -6,16 +6,16 @@ import csv
 import io
 from dataclasses import dataclass
 
-from rich.box import SIMPLE
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 
 from nsp_bert.results.summary import CHANCE, MACRO_F1, MAJORITY, Summary
-from nsp_bert.terminal import plain_console
+from nsp_bert.terminal import FOLDED, GAP, new_table, plain_console, print_fitting, print_title
 
+N, ACCURACY, INTERVAL, PUBLISHED = "n", "accuracy", "95 % interval", "published"  # columns
 DISPENSABLE = (MAJORITY, CHANCE, MACRO_F1)  # in this order, where the terminal is narrow
-NAME_WIDTH = 12  # that a longer name of a row is folded to, so that more columns are beside each other
+LAST_DISPENSABLE = (N, PUBLISHED, INTERVAL)  # where it is narrower still
+RESULT_FILES = "the result files of --output have them"
 LATEX = str.maketrans(
     {letter: f"\\{letter}" for letter in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -24,33 +24,33 @@ LATEX = str.maketrans(
 )
 
 
-def print_table(summaries: list[Summary], console: Console | None = None) -> None:
+def print_table(summaries: list[Summary], console: Console | None = None, elsewhere: str = RESULT_FILES) -> None:
     """Print the runs of one model, a row each, with the settings that differ between runs of the same dataset.
 
-    A sample's number is never shown beside a published one.
+    `elsewhere` says where to find the columns that a narrow terminal has no room for; dataset and accuracy are always
+    shown. A sample's number is never shown beside a published one.
     """
     console = console or plain_console()
-    headers, rows = fitted(*table_rows(summaries), console.width)
-    title = f"{summaries[0].model} on {_shown_split(summaries)}"
-    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE, padding=0)
+    headers, rows = table_rows(summaries)
     texts = 1 + len(varied_settings(summaries))
-    for place, header in enumerate(headers):
-        table.add_column(header, justify="left" if place < texts else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    print_title(f"{summaries[0].model} on {_shown_split(summaries)}", console)
+    print_fitting(
+        headers,
+        rows,
+        console,
+        texts=texts,
+        dispensable=DISPENSABLE,
+        further=_further(headers, texts),
+        elsewhere=elsewhere,
+    )
     for note in notes(summaries):
         console.print(note, highlight=False, markup=False, soft_wrap=True)
 
 
-def fitted(headers: list[str], rows: list[list[str]], width: int) -> tuple[list[str], list[list[str]]]:
-    """Return the table without what a terminal of `width` columns has no room for; the result files have it all."""
-    for name in DISPENSABLE:
-        needed = sum(1 + max(map(cell_len, column)) for column in zip(headers, *rows, strict=True))
-        if needed >= width and name in headers:
-            place = headers.index(name)
-            headers, *rows = [line[:place] + line[place + 1 :] for line in (headers, *rows)]
-    return headers, rows
+def _further(headers: list[str], texts: int) -> list[str]:
+    """Return the columns to leave out after the dispensable ones: other accuracies first, the settings last."""
+    others = [name for name in headers[texts:] if name not in (ACCURACY, *DISPENSABLE, *LAST_DISPENSABLE)]
+    return [*reversed(others), *LAST_DISPENSABLE, *reversed(headers[1:texts])]
 
 
 def print_groups(headers: list[str], groups: list[list[list[str]]], console: Console | None = None) -> None:
@@ -60,10 +60,9 @@ def print_groups(headers: list[str], groups: list[list[list[str]]], console: Con
     """
     console = console or plain_console()
     for places in columns_that_fit(headers, [row for group in groups for row in group], console.width):
-        table = Table(header_style="bold", box=SIMPLE, show_edge=False, padding=0)
-        table.add_column(headers[0], overflow="fold")
-        for place in places:
-            table.add_column(headers[place], justify="right", overflow="fold", no_wrap=len(places) > 1)
+        table = new_table([headers[0], *(headers[place] for place in places)])
+        if len(places) == 1:
+            table.columns[1].no_wrap = False  # it may be wider than the terminal
         for group in groups:
             for row in group:
                 if any(row[place] for place in places):
@@ -76,15 +75,15 @@ def print_groups(headers: list[str], groups: list[list[list[str]]], console: Con
 def columns_that_fit(headers: list[str], rows: list[list[str]], width: int) -> list[list[int]]:
     """Return the places of the columns but the first, in parts that fit into a width beside names."""
     name_width, *widths = (max(map(cell_len, column)) for column in zip(headers, *rows, strict=True))
-    room = width - min(name_width, NAME_WIDTH)
+    room = width - min(name_width, FOLDED)
     parts: list[list[int]] = [[]]
     taken = 0
     for place, needed in enumerate(widths, 1):
-        if parts[-1] and taken + 1 + needed > room:
+        if parts[-1] and taken + GAP + needed > room:
             parts.append([])
             taken = 0
         parts[-1].append(place)
-        taken += 1 + needed
+        taken += GAP + needed
     return parts
 
 
@@ -189,14 +188,14 @@ def _figures(summary: Summary) -> dict[str, str]:
     """Return column -> text."""
     metrics, published = summary.metrics, summary.published
     if not metrics:
-        return {"n": str(summary.n), "accuracy": "no labels"}
+        return {N: str(summary.n), ACCURACY: "no labels"}
     low, high = metrics.accuracy_interval
     figures = {
-        "n": str(summary.n),
-        "accuracy": percent(metrics.accuracy),
-        "95 % interval": f"{percent(low)}–{percent(high)}",
-        "published": "",
+        N: str(summary.n),
+        ACCURACY: percent(metrics.accuracy),
+        INTERVAL: f"{percent(low)}–{percent(high)}",
+        PUBLISHED: "",
     }
     if published:
-        figures["published"] = f"{percent(published.accuracy)} {'in' if published.inside_interval else 'out'}"
+        figures[PUBLISHED] = f"{percent(published.accuracy)} {'in' if published.inside_interval else 'out'}"
     return figures | {name: percent(value) for name, value in metrics.columns.items()}

@@ -8,13 +8,14 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from nsp_bert.errors import UserError
 from nsp_bert.results.metrics import Accuracy, clustered_interval, label_metrics
 from nsp_bert.results.published import Published, published_by_template
 from nsp_bert.results.runs import Answer, Run, Subject, prepare_output, write_run
-from nsp_bert.results.tables import print_table
+from nsp_bert.results.tables import print_table, table_rows
 
 SUBJECT = Subject(
     card="tnews",
@@ -152,5 +153,33 @@ def test_a_narrow_terminal_keeps_what_matters() -> None:
     print_table([run(replace(SUBJECT, labels=("a", "b"))).summary], console)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert all(word in shown for word in ("75.00", "95 % interval", "51.00 in"))
-    assert "majority" not in shown
-    assert "majority" in printed(run(replace(SUBJECT, labels=("a", "b"))))
+    told = "not shown for want of room: n, macro-F1, majority, chance; the result files of --output have them"
+    assert told in shown.splitlines()
+    wide = printed(run(replace(SUBJECT, labels=("a", "b"))))
+    assert "majority" in wide
+    assert "not shown" not in wide
+
+
+@pytest.mark.parametrize("width", [24, 40, 50, 60, 80, 100])
+def test_dataset_and_accuracy_are_whole_and_what_is_left_out_is_named(width: int) -> None:
+    """Six runs of a dataset with a Chinese title, which differ in template and position."""
+    subject = replace(SUBJECT, title="新闻分类", labels=("a", "b"))
+    templates = ("{}", "这条新闻的标题说的是{}方面的内容", "以下文字属于{}")
+    runs = [
+        run(subject, settings={"template": text, "prompt_position": place}).summary
+        for text in templates
+        for place in ("prefix", "suffix")
+    ]
+    console = Console(file=io.StringIO(), width=width)
+    print_table(runs, console)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    ruled = next(place for place, line in enumerate(lines) if set(line.split()[0]) == {"─"})
+    end = next(place for place, line in enumerate(lines) if line.startswith(("not shown", "published:")))
+    table = lines[ruled - 1 : end]
+    assert max(map(cell_len, table)) <= width
+    assert sum("新闻分类" in line and "75.00" in line for line in table) == len(runs)
+    assert "…" not in "".join(table)
+    left_out = lines[end].removeprefix("not shown for want of room: ").split(";")[0].split(", ")
+    for name in table_rows(runs)[0]:
+        assert (f" {name} " in f" {table[0]} ") != (name in left_out)
+    assert ("template" in table[0]) == (width >= 40)

@@ -216,13 +216,21 @@ def test_what_has_no_direct_download_is_told(into: Path, expect_error: Callable[
     assert line == "error: big: no such model; models/cards.yaml has tiny"
 
 
-def test_the_list_shows_every_model(capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("width", [50, 60, 80])
+def test_the_list_shows_every_model_and_its_heads(
+    width: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
     assert models.main(["--list"]) == 0
-    rows = {line.split()[0]: line for line in capfd.readouterr().out.splitlines()}
+    out = capfd.readouterr().out
+    rows = {line.split()[0]: line for line in out.splitlines()}
     assert set(load_model_cards()) <= set(rows)
-    assert "pooler MLM NSP Apache-2.0" in rows["google-bert-large-uncased"]
-    assert "pooler MLM     Apache-2.0" in rows["hfl-rbt3"]
+    assert all(len(rows[name]) <= width for name in load_model_cards())
+    assert "pooler MLM NSP download" in rows["google-bert-large-uncased"]
+    assert "pooler MLM     download" in rows["hfl-rbt3"]
     assert "by hand" in rows["uer-mixed-bert-base"]
+    left_out = "not shown for want of room: size, params; models/cards.yaml has them"
+    assert (left_out in out, "not shown" in out) == (width == 60, width < 80)
 
 
 @pytest.mark.parametrize("script", ["models/download.py", "datasets/download.py"])
