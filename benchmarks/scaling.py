@@ -24,7 +24,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,7 +41,8 @@ from nsp_bert.files import write_text
 from nsp_bert.results.runs import prepare_output, versions
 from nsp_bert.results.tables import print_groups
 from nsp_bert.scoring.backends import BACKENDS
-from nsp_bert.scoring.scorer import Scorer, make_windows
+from nsp_bert.scoring.scorer import WINDOW_PAIRS, Scorer
+from nsp_bert.scoring.windows import make_windows
 from nsp_bert.terminal import print_title, run_main
 from nsp_bert.tokenization import EncodedPair, make_pair_encoder
 
@@ -59,7 +60,7 @@ BATCH_TOKENS = 2048  # for batching alone
 class Work(NamedTuple):
     """`pairs()` encodes anew, `total` pairs of at most `tokens` tokens."""
 
-    pairs: Callable[[], Iterator[EncodedPair]]
+    pairs: Callable[[], Iterable[EncodedPair]]
     total: int
     tokens: int
 
@@ -141,8 +142,8 @@ def scoring_seconds(scorer: Scorer, work: Work) -> float:
 def encoding_seconds(work: Work) -> float:
     """Return the seconds from texts and prompts to batches, without scoring."""
     began = time.perf_counter()
-    for _ in make_windows(work.pairs(), BATCH_TOKENS):
-        pass
+    for window in make_windows(work.pairs(), WINDOW_PAIRS, np.full(work.total, np.nan)):
+        window.batches(BATCH_TOKENS)
     return time.perf_counter() - began
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Literal, NamedTuple
+
+import numpy as np
 
 from nsp_bert.checkpoints.checkpoint import SPECIALS_PER_PAIR, Checkpoint
 from nsp_bert.checkpoints.vocabulary import load_vocabulary
@@ -15,6 +19,10 @@ from nsp_bert.errors import UserError
 
 Tokenize = Callable[[str], list[int]]
 Cut = Literal["left", "right"]
+Inputs = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""token_ids, segment_ids, position_ids int32 (B, T)."""
+PIECES = re.compile(r"[\u4e00-\u9fff]|[^ \u4e00-\u9fff]+")  # no word has a Chinese character and another, or a space
+REMEMBERED = 65_536  # pieces
 
 
 def load_tokenizer(vocab_path: Path, do_lower_case: bool = True) -> Tokenize:
@@ -22,11 +30,35 @@ def load_tokenizer(vocab_path: Path, do_lower_case: bool = True) -> Tokenize:
 
     Special tokens that are spelled out in a text stay plain text.
     """
-    import_tensorflow()
-    from bert4keras.tokenizers import Tokenizer
+    return WordPieces(vocab_path, do_lower_case)
 
-    tokenizer = Tokenizer(load_vocabulary(vocab_path), do_lower_case=do_lower_case, token_start=None, token_end=None)
-    return lambda text: tokenizer.tokens_to_ids(tokenizer.tokenize(text))
+
+class WordPieces:
+    """bert4keras' tokenizer on the pieces of a text, whose ids it remembers: most of a text has been seen before.
+
+    Pickled it is the name of its file, which is read once in a process that it is sent to.
+    """
+
+    def __init__(self, vocab_path: Path, do_lower_case: bool):
+        """Read the vocabulary. Raises UserError where it cannot be."""
+        import_tensorflow()
+        from bert4keras.tokenizers import Tokenizer
+
+        self._source = vocab_path, do_lower_case
+        whole = Tokenizer(load_vocabulary(vocab_path), do_lower_case=do_lower_case, token_start=None, token_end=None)
+        self._ids = lru_cache(REMEMBERED)(lambda piece: whole.tokens_to_ids(whole.tokenize(piece)))
+
+    def __call__(self, text: str) -> list[int]:
+        """Return the token ids of a text."""
+        return list(chain.from_iterable(map(self._ids, PIECES.findall(text))))
+
+    def __reduce__(self) -> tuple[Callable[..., WordPieces], tuple[Path, bool]]:
+        return _read_once, self._source
+
+
+@cache
+def _read_once(vocab_path: Path, do_lower_case: bool) -> WordPieces:
+    return WordPieces(vocab_path, do_lower_case)
 
 
 class EncodedPair(NamedTuple):
@@ -76,6 +108,16 @@ class PairEncoder:
         token_ids += [*chain.from_iterable(parts[len(first) :]), self.sep_id]
         return EncodedPair(token_ids, first_length)
 
+    def room(self, protected: int) -> int:
+        """Return how many tokens may stand beside `protected` ones. Raises UserError where those alone are too long."""
+        room = self.max_length - SPECIALS_PER_PAIR - protected
+        if room < 0:
+            raise UserError(
+                f"the prompt alone takes {protected + SPECIALS_PER_PAIR} tokens, more than --max-length"
+                f" {self.max_length}; shorten the template or raise it"
+            )
+        return room
+
     def fit(self, parts: list[Part]) -> list[list[int]]:
         """Return the token ids that stay of each part."""
         return [part.shortened(length) for part, length in zip(parts, self._kept_lengths(parts), strict=True)]
@@ -84,12 +126,7 @@ class PairEncoder:
         lengths = [len(part.token_ids) for part in parts]
         surplus = sum(lengths) + SPECIALS_PER_PAIR - self.max_length
         flexible = [index for index, part in enumerate(parts) if part.cut]
-        protected = sum(lengths) + SPECIALS_PER_PAIR - sum(lengths[index] for index in flexible)
-        if protected > self.max_length:
-            raise UserError(
-                f"the prompt alone takes {protected} tokens, more than --max-length {self.max_length};"
-                " shorten the template or raise it"
-            )
+        self.room(sum(lengths) - sum(lengths[index] for index in flexible))
         while surplus > 0:
             longest = max(flexible, key=lambda index: lengths[index])
             others = [lengths[index] for index in flexible if index != longest]

@@ -26,8 +26,8 @@ def fake_package(folder: Path, name: str, code: str = "") -> Path:
     return folder
 
 
-def test_a_right_environment_is_quiet() -> None:
-    done = start(CODE + RUN)
+def test_a_right_environment_is_quiet_and_the_garbage_collector_back_on() -> None:
+    done = start(CODE + "import gc\nrun_main(lambda arguments: import_tensorflow() and int(not gc.isenabled()))\n")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

@@ -1,29 +1,56 @@
-"""What computes the log-odds of a batch: TensorFlow, OpenVINO converted from the same function, or workers of Ray.
-
-A backend is called with token_ids, segment_ids, position_ids int32 (B, T) and returns log-odds float32 (B,). Up to
-`streams` threads may call it at once.
-"""
+"""What computes log-odds: TensorFlow, or OpenVINO converted from the same function (distributed.py: workers of Ray)."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.environment import import_tensorflow
 from nsp_bert.errors import UserError
+from nsp_bert.scoring.windows import Batch, Window
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 32768  # of one core, of one GPU
 OPENVINO_PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Part(NamedTuple):
+    """Log-odds float32 (n,) of pairs at places int64 (n,) in the stream."""
+
+    places: np.ndarray
+    log_odds: np.ndarray
+
+
+class Ahead(Protocol):
+    """Makes the next item while the last one is in use."""
+
+    def __call__(self, items: Iterator[Item]) -> Iterator[Item]:
+        """Yield the items."""
+
+
+class WindowScorer(Protocol):
+    """What scores windows of pairs: a backend in this process, or workers elsewhere."""
+
+    @property
+    def batch_tokens(self) -> int:
+        """Rows x padded length of a batch that suit the device."""
+
+    def parts(self, windows: Iterator[Window], batch_tokens: int, ahead: Ahead) -> Iterator[Part]:
+        """Yield the scores of the windows' pairs as they come."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +68,47 @@ class Backend:
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:
         """Return log-odds float32 (B,) of token_ids, segment_ids, position_ids int32 (B, T)."""
         return self.log_odds(*inputs)
+
+    def parts(self, windows: Iterator[Window], batch_tokens: int, ahead: Ahead) -> Iterator[Part]:
+        """Yield the scores of the windows' pairs, a batch at a time."""
+        batches = ahead(window.batches(batch_tokens) for window in windows)
+        return self.score(chain.from_iterable(batches))
+
+    def score(self, batches: Iterator[Batch]) -> Iterator[Part]:
+        """Yield the scores of the batches; one waits for each that is computed, so that the device never does."""
+        return in_flight(self._part, batches, self._threads, 2 * self.streams)
+
+    def _part(self, batch: Batch) -> Part:
+        return Part(batch.places, self.log_odds(*batch.inputs)[batch.rows])
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.streams)
+
+
+def in_flight(
+    call: Callable[[Item], Result], items: Iterator[Item], threads: ThreadPoolExecutor, count: int
+) -> Iterator[Result]:
+    """Yield `call(item)` of the items in turn, `count` of them under way at once.
+
+    An error of the items is raised when those before it are done.
+    """
+    coming: deque[Future[Result]] = deque()
+    end: BaseException | None = None
+    try:
+        while coming or not end:
+            if end or len(coming) == count:
+                yield coming.popleft().result()
+                continue
+            try:
+                coming.append(threads.submit(call, next(items)))
+            except (Exception, KeyboardInterrupt) as error:
+                end = error
+    finally:
+        for one in coming:
+            one.cancel()
+    if end and not isinstance(end, StopIteration):
+        raise end
 
 
 def load_backend(name: str, checkpoint: Checkpoint, precision: str) -> Backend:
@@ -62,7 +130,7 @@ def load_tensorflow(checkpoint: Checkpoint, precision: str) -> Backend:
     steps: list[Any] = []
 
     def compiled(step: Callable[..., Any], *signature: Any) -> Any:
-        steps.append(tf.function(step, input_signature=signature))
+        steps.append(tf.function(step, input_signature=signature, autograph=False))
         return steps[-1]
 
     stepwise = _load(checkpoint, precision, compiled)
@@ -108,7 +176,8 @@ def load_openvino(checkpoint: Checkpoint, precision: str) -> Backend:
             "--backend openvino needs a package more: pip install --no-deps -r requirements/openvino.txt"
         ) from error
     tf = import_tensorflow()
-    function = tf.function(_load(checkpoint, "float32"))
+    # as tensors: OpenVINO asks for each variable again and again, and looks through all of them every time
+    function = tf.function(_load(checkpoint, "float32", held=tf.convert_to_tensor), autograph=False)
     graph = function.get_concrete_function(
         *(tf.TensorSpec([None, None], tf.int32, name) for name in ("token_ids", "segment_ids", "position_ids"))
     )
@@ -138,15 +207,20 @@ BACKENDS: dict[str, Callable[[Checkpoint, str], Backend]] = {"tensorflow": load_
 
 
 def _load(
-    checkpoint: Checkpoint, precision: str, compiled: Callable[..., Callable[..., Any]] = lambda step, *_: step
+    checkpoint: Checkpoint,
+    precision: str,
+    compiled: Callable[..., Callable[..., Any]] = lambda step, *_: step,
+    held: Callable[[Any], Any] = lambda weight: weight,
 ) -> Callable[..., Any]:
     """Return the forward pass, step by step `compiled`: small graphs take little memory to optimise.
 
-    Without `compiled` it is for the caller to compile it as a whole.
+    Without `compiled` it is for the caller to compile it as a whole. `held` is called with every weight and returns
+    what the pass holds in its place.
     """
     from nsp_bert.scoring.forward import load_weights, make_log_odds
 
-    return make_log_odds(checkpoint, load_weights(checkpoint, precision), compiled)
+    weights = import_tensorflow().nest.map_structure(held, load_weights(checkpoint, precision))
+    return make_log_odds(checkpoint, weights, compiled)
 
 
 def _spread(strategy: Any, parts: list[np.ndarray]) -> Any:

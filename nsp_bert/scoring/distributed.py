@@ -1,72 +1,157 @@
-"""Batches scored by the workers of a Ray cluster (`--distributed ray`): each of them holds the model.
+"""Windows of pairs scored by the workers of a Ray cluster (`--distributed ray`): each of them holds the model.
 
-The driver encodes the pairs and cuts the batches as for a single machine, so the scores are the same to the bit on
-processors of the same kind. A worker that is lost is started anew and its batches are sent again.
+A worker encodes and batches a window by itself, as a single machine does, so the scores are the same to the bit on
+processors of the same kind; the driver hands out windows and collects scores. A worker that is lost is started anew and
+what it was scoring is sent again.
 """
 
 from __future__ import annotations
 
 import logging
-from queue import SimpleQueue
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from threading import Lock
 from typing import Any
-
-import numpy as np
 
 from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.errors import UserError, first_line
 from nsp_bert.files import ROOT
-from nsp_bert.scoring.backends import Backend, load_backend
+from nsp_bert.scoring.backends import Ahead, Backend, Part, load_backend
+from nsp_bert.scoring.windows import Batch, Window
 
-IN_FLIGHT = 2  # batches a core or GPU: one is computed while the next one travels
+IN_FLIGHT = 2  # calls a worker: one is computed while the next one travels
+QUICK = 0.2  # seconds: where a call takes less, the next ones are larger
 KEPT_BACK = [".git", ".venv", "datasets", "models", "results", "tests", "*.unfinished"]  # workers need the code alone
+LoadBackend = Callable[[str, Checkpoint, str], Backend]
 
 
 class Worker:
     """A backend in a process of its own."""
 
-    def __init__(self, name: str, checkpoint: Checkpoint, precision: str):
-        self._backend = load_backend(name, checkpoint, precision)
+    def __init__(self, load: LoadBackend, name: str, checkpoint: Checkpoint, precision: str, cores: int | None):
+        """Load the backend, for so many cores, or all."""
+        backend = load(name, checkpoint, precision)
+        self._backend = replace(backend, streams=min(backend.streams, cores or backend.streams))
+        self._lock = Lock()
+        self._window: object = None
+        self._batches: list[Batch] = []
 
     def properties(self) -> tuple[int, int]:
         """Return streams and batch tokens of the backend."""
         return self._backend.streams, self._backend.batch_tokens
 
-    def log_odds(self, *inputs: np.ndarray) -> np.ndarray:
-        """Return log-odds float32 (B,) of token_ids, segment_ids, position_ids int32 (B, T)."""
-        return self._backend(*(np.array(one) for one in inputs))
+    def score(self, sent: list[Any], first: int, count: int) -> tuple[list[Part], bool]:
+        """Return the scores of so many batches of a window from one on, and whether these were the last.
+
+        `sent` holds the reference of (window, batch tokens) alone: in a list Ray does not fetch it for every call.
+        """
+        batches = self._batches_of(sent[0])
+        chosen = batches[first : first + count]
+        return list(self._backend.score(iter(chosen))), first + count >= len(batches)
+
+    def _batches_of(self, reference: Any) -> list[Batch]:
+        """Return the batches of a window, which stay for the calls that follow."""
+        import ray
+
+        with self._lock:  # else two calls would encode the same window
+            if self._window != reference:
+                window, batch_tokens = ray.get(reference)
+                self._window, self._batches = reference, window.batches(batch_tokens)
+            return self._batches
 
 
-def load_ray(address: str, workers: int | None, name: str, checkpoint: Checkpoint, precision: str) -> Backend:
+@dataclass
+class Sent:
+    """A window in Ray's store, how many of its batches have been handed out, and whether that is all of them."""
+
+    reference: Any
+    taken: int = 0
+    spent: bool = False
+
+
+@dataclass
+class Hand:
+    """A worker as the driver sees it: the actor, how many batches a call gives it, and the window that it is at."""
+
+    actor: Any
+    batches: int
+    window: Sent | None = None
+
+    def call(self, window: Sent) -> Any:
+        """Let the worker score the next batches of a window; return the reference of its answer."""
+        first = window.taken
+        window.taken += self.batches
+        return self.actor.score.remote([window.reference], first, self.batches)
+
+
+@dataclass(frozen=True)
+class Crew:
+    """The workers, each with its streams; `batch_tokens` is what suits their devices."""
+
+    ray: Any
+    actors: list[tuple[Any, int]]
+    batch_tokens: int
+
+    def parts(self, windows: Iterator[Window], batch_tokens: int, ahead: Ahead) -> Iterator[Part]:
+        """Yield the scores of the windows' pairs as the workers return them."""
+        coming = ahead(Sent(self.ray.put((window, batch_tokens))) for window in windows)
+        hands = [Hand(*actor) for actor in self.actors]
+        calls: dict[Any, tuple[Hand, Sent, float]] = {}
+
+        def send(hand: Hand) -> None:
+            if window := _next_window(hand, coming, hands):
+                calls[hand.call(window)] = hand, window, time.monotonic()
+
+        for hand in hands * IN_FLIGHT:
+            send(hand)
+        while calls:
+            (done,), _ = self.ray.wait([*calls])
+            hand, window, began = calls.pop(done)
+            parts, last = self.ray.get(done)
+            window.spent |= last
+            if not last and time.monotonic() - began < QUICK:
+                hand.batches *= 2
+            send(hand)
+            yield from parts
+
+
+def _next_window(hand: Hand, coming: Iterator[Sent], hands: list[Hand]) -> Sent | None:
+    """Return what a worker scores next: its own window to the end, as it has encoded it, a new one, or another's."""
+    if hand.window is None or hand.window.spent:
+        others = (other.window for other in hands if other.window and not other.window.spent)
+        hand.window = next(coming, None) or next(others, None)
+    return hand.window
+
+
+def load_ray(
+    address: str,
+    workers: int | None,
+    name: str,
+    checkpoint: Checkpoint,
+    precision: str,
+    load: LoadBackend = load_backend,
+) -> Crew:
     """Start the workers, on this machine for the address `ray`, else on the cluster `ray://HOST:PORT`.
 
     The checkpoint's folder has to be there on every machine. Raises UserError when Ray is missing or out of reach.
     """
     ray = _connect(address)
     share, count = _share(ray, workers)
-    crew = [
-        ray.remote(Worker)
-        .options(max_restarts=-1, max_task_retries=-1, max_concurrency=64, scheduling_strategy="SPREAD", **share)
-        .remote(name, checkpoint, precision)
-        for _ in range(count)
-    ]
+    options = {
+        "max_restarts": -1,
+        "max_task_retries": -1,
+        "max_concurrency": IN_FLIGHT,
+        "scheduling_strategy": "SPREAD",
+    }
+    actor = ray.remote(Worker).options(**options, **share)
+    crew = [actor.remote(load, name, checkpoint, precision, share.get("num_cpus")) for _ in range(count)]
     try:
         properties = ray.get([one.properties.remote() for one in crew])
     except ray.exceptions.RayError as error:
         raise UserError(f"--distributed {address}: a worker cannot load the model ({first_line(error)})") from error
-    places: SimpleQueue[Any] = SimpleQueue()
-    for _ in range(IN_FLIGHT):
-        for one, (streams, _) in zip(crew, properties, strict=True):
-            for _ in range(min(streams, int(share.get("num_cpus", streams)))):
-                places.put(one)
-
-    def log_odds(*inputs: np.ndarray) -> np.ndarray:
-        worker = places.get()
-        try:
-            return ray.get(worker.log_odds.remote(*inputs))
-        finally:
-            places.put(worker)
-
-    return Backend(log_odds, streams=places.qsize(), batch_tokens=properties[0][1])
+    actors = [(one, streams) for one, (streams, _) in zip(crew, properties, strict=True)]
+    return Crew(ray, actors, properties[0][1])
 
 
 def _connect(address: str) -> Any:

@@ -7,11 +7,10 @@ probability does, but it never saturates into ties.
 from __future__ import annotations
 
 import time
-from array import array
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import islice
+from functools import cache
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -19,12 +18,14 @@ import numpy as np
 from nsp_bert import STARTED
 from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.errors import UserError
-from nsp_bert.scoring.backends import Backend, load_backend
+from nsp_bert.scoring.backends import Part, WindowScorer, load_backend
 from nsp_bert.scoring.score_files import Journal
+from nsp_bert.scoring.windows import make_windows
 from nsp_bert.terminal import progress_bar
 from nsp_bert.tokenization import EncodedPair
 
 WINDOW_PAIRS = 8192  # sorted by length together; bounds the memory that encoded pairs take
+WAITING = "waiting for pairs"
 Item = TypeVar("Item")
 Progress = bool | Callable[[int], object]
 
@@ -46,23 +47,6 @@ class Scores(NamedTuple):
         return int((~np.isnan(self.values)).sum()) - self.kept
 
 
-class Batch(NamedTuple):
-    """Places int64 (B,) of pairs in the stream; token_ids, segment_ids, position_ids int32 (B, T)."""
-
-    places: np.ndarray
-    token_ids: np.ndarray
-    segment_ids: np.ndarray
-    position_ids: np.ndarray
-
-
-class Window(NamedTuple):
-    """A stretch of the stream: its batches, each pair once; places int64 (n,) of repeated pairs and of their first."""
-
-    batches: list[Batch]
-    repeats: np.ndarray
-    originals: np.ndarray
-
-
 class Scorer:
     """The NSP head of one checkpoint, ready to score. `seconds` sums up what each step took."""
 
@@ -72,13 +56,13 @@ class Scorer:
         precision: str = "float32",
         batch_tokens: int | None = None,
         backend: str = "tensorflow",
-        load: Callable[[str, Checkpoint, str], Backend] = load_backend,
+        load: Callable[[str, Checkpoint, str], WindowScorer] = load_backend,
     ):
         """Load the weights. `batch_tokens` bounds rows x padded length of a batch and does not change the scores.
 
         Raises UserError when weights and configuration disagree, or the backend cannot be had.
         """
-        self.seconds = {"start-up": time.monotonic() - STARTED}
+        self.seconds = {"start-up": seconds_to_start()}
         with self._timed("loading"):
             self._backend = load(backend, checkpoint, precision)
         self._batch_tokens = batch_tokens or self._backend.batch_tokens
@@ -109,63 +93,60 @@ class Scorer:
         values = journal.values if journal else np.full(total, np.nan, np.float32)
         there = int((~np.isnan(values)).sum())
         complete, started = True, time.monotonic()
-        threads = ThreadPoolExecutor(self._backend.streams)
         with progress_bar(total, title, " pairs", show=progress is True) as bar:
             advance = progress if callable(progress) else bar.update
+            advance(there)
             try:
-                for window in self._waiting(read_ahead(make_windows(pairs, self._batch_tokens))):
-                    for count in self._score_window(window, values, journal, threads):
-                        advance(count)
+                for places, log_odds in self._parts(pairs, values):
+                    advance(int(np.isnan(values[places]).sum()))
+                    values[places] = log_odds
+                    if journal:
+                        journal.add(places, log_odds)
             except KeyboardInterrupt:
                 complete = False
-            finally:
-                threads.shutdown(cancel_futures=True)
         return Scores(values, complete, time.monotonic() - started, there)
 
-    def _waiting(self, windows: Iterator[Window]) -> Iterator[Window]:
-        """Yield the windows and count the time that scoring waits for them."""
+    def _parts(self, pairs: Iterable[EncodedPair], values: np.ndarray) -> Iterator[Part]:
+        """Yield the scores of pairs that have none among the values float32 (n,)."""
+        windows = make_windows(pairs, WINDOW_PAIRS, values)
+        parts = self._backend.parts(windows, self._batch_tokens, self._ahead)
         while True:
-            with self._timed("waiting for pairs"):
-                window = next(windows, None)
-            if window is None:
-                return
-            yield window
-
-    def _score_window(
-        self, window: Window, values: np.ndarray, journal: Journal | None, threads: ThreadPoolExecutor
-    ) -> Iterator[int]:
-        """Fill in the log-odds of a window's pairs; yield how many pairs more are done.
-
-        A batch whose values are all there, from a run that was killed, is left as it is.
-        """
-        waiting = [batch for batch in window.batches if np.isnan(values[batch.places]).any()]
-        yield sum(len(batch.places) for batch in window.batches) - sum(len(batch.places) for batch in waiting)
-        log_odds = threads.map(self._log_odds, waiting)
-        for batch in waiting:
             with self._timed("scoring" if "first batch" in self.seconds else "first batch"):
-                values[batch.places] = next(log_odds)
-            if journal:
-                journal.add(batch.places, values[batch.places])
-            yield len(batch.places)
-        values[window.repeats] = values[window.originals]
-        yield len(window.repeats)
+                part = next(parts, None)
+            if part is None:
+                return
+            if not np.isfinite(part.log_odds).all():
+                raise UserError(
+                    "the model's log-odds are not finite numbers: its weights are broken, or too large for float16;"
+                    " try --precision float32"
+                )
+            yield part
 
-    def _log_odds(self, batch: Batch) -> np.ndarray:
-        found = self._backend(batch.token_ids, batch.segment_ids, batch.position_ids)
-        if not np.isfinite(found).all():
-            raise UserError(
-                "the model's log-odds are not finite numbers: its weights are broken, or too large for float16;"
-                " try --precision float32"
-            )
-        return found
+    def _ahead(self, items: Iterator[Item]) -> Iterator[Item]:
+        """Yield the items, read ahead, and count the time that scoring waits for them."""
+        coming = read_ahead(items)
+        while True:
+            with self._timed(WAITING):
+                item = next(coming, None)
+            if item is None:
+                return
+            yield item
 
     @contextmanager
     def _timed(self, step: str) -> Iterator[None]:
-        started = time.monotonic()
+        """Add the time to a step, but for what it spends waiting for pairs."""
+        started, waited = time.monotonic(), self.seconds.get(WAITING, 0)
         try:
             yield
         finally:
-            self.seconds[step] = self.seconds.get(step, 0) + time.monotonic() - started
+            own = time.monotonic() - started - (self.seconds.get(WAITING, 0) - waited)
+            self.seconds[step] = self.seconds.get(step, 0) + own
+
+
+@cache
+def seconds_to_start() -> float:
+    """Return what the process took until it loaded its first scorer; a second one did not start later for that."""
+    return time.monotonic() - STARTED
 
 
 def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
@@ -175,53 +156,3 @@ def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
         while (item := coming.result()) is not None:
             coming = reader.submit(next, items, None)
             yield item
-
-
-def make_windows(pairs: Iterable[EncodedPair], batch_tokens: int) -> Iterator[Window]:
-    """Yield the stream window by window: sorted by length into batches, equal pairs of a window only once."""
-    stream, start = iter(pairs), 0
-    while window := list(islice(stream, WINDOW_PAIRS)):
-        places = np.arange(start, start + len(window))
-        originals = start + first_places(window)
-        different = np.flatnonzero(originals == places)
-        batches = [
-            Batch(places[different[rows]], *inputs)
-            for rows, *inputs in make_batches([window[place] for place in different], batch_tokens)
-        ]
-        repeated = originals != places
-        yield Window(batches, places[repeated], originals[repeated])
-        start += len(window)
-
-
-def first_places(pairs: list[EncodedPair]) -> np.ndarray:
-    """Return for each pair the place int64 (n,) of the first that equals it."""
-    seen: dict[bytes, int] = {}
-    return np.array([seen.setdefault(_key(pair), place) for place, pair in enumerate(pairs)], np.int64)
-
-
-def _key(pair: EncodedPair) -> bytes:
-    """Return bytes that are equal for equal pairs alone."""
-    return array("i", [pair.first_length, len(pair.token_ids), *pair.token_ids, *(pair.position_ids or ())]).tobytes()
-
-
-def make_batches(
-    pairs: list[EncodedPair], batch_tokens: int
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield (rows int64 (B,), token_ids, segment_ids, position_ids int32 (B, T)), longest pairs first.
-
-    B * T stays within `batch_tokens`, one pair at least.
-    """
-    lengths = np.array([len(pair.token_ids) for pair in pairs])
-    order = np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        longest = int(lengths[order[start]])
-        rows = order[start : start + max(batch_tokens // longest, 1)]
-        token_ids, segment_ids, position_ids = np.zeros((3, len(rows), longest), np.int32)
-        for place, row in enumerate(rows):
-            pair, length = pairs[row], lengths[row]
-            token_ids[place, :length] = pair.token_ids
-            segment_ids[place, pair.first_length : length] = 1
-            position_ids[place, :length] = np.arange(length) if pair.position_ids is None else pair.position_ids
-        yield rows, token_ids, segment_ids, position_ids
-        start += len(rows)

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import slow_run
 from conftest import ROOT, write_rows
+from hypothesis import given
+from hypothesis import strategies as st
 
 import nsp_bert_classification as classification
+from nsp_bert.checkpoints.checkpoint import Checkpoint
+from nsp_bert.encoding import encode_label_pairs
 from nsp_bert.errors import UserError
-from nsp_bert.scoring.distributed import _connect, _share
+from nsp_bert.scoring import scorer as scoring
+from nsp_bert.scoring.backends import Backend
+from nsp_bert.scoring.distributed import Crew, Worker, _connect, _share
+from nsp_bert.scoring.scorer import Scorer
+from nsp_bert.tokenization import EncodedPair, PairEncoder
 
 
 @pytest.fixture
@@ -134,3 +143,105 @@ def test_what_each_worker_takes(
     resources: dict[str, float], nodes: int, workers: int | None, expected: tuple[dict[str, int], int]
 ) -> None:
     assert _share(FakeRay(resources, nodes), workers) == expected
+
+
+class RayHere(ModuleType):
+    """Ray whose workers compute in this process, at once, and whose answers come in any order."""
+
+    def __init__(self, seed: int):
+        super().__init__("ray")
+        self._store: list[Any] = []
+        self._random = np.random.default_rng(seed)
+        self.working = False
+
+    def put(self, value: Any) -> int:
+        self._store.append(pickle.dumps(value))
+        return len(self._store) - 1
+
+    def get(self, reference: int) -> Any:
+        return pickle.loads(self._store[reference])
+
+    def wait(self, references: list[int]) -> tuple[list[int], list[int]]:
+        first = int(self._random.integers(len(references)))
+        return [references[first]], references[:first] + references[first + 1 :]
+
+    def actor(self, worker: Worker) -> SimpleNamespace:
+        def remote(sent: list[int], first: int, count: int) -> int:
+            self.working = True
+            answer = worker.score(sent, first, count)
+            self.working = False
+            return self.put(answer)
+
+        return SimpleNamespace(score=SimpleNamespace(remote=remote))
+
+
+tokenised: list[tuple[str, bool]] = []
+
+
+def where_tokenised(text: str) -> list[int]:
+    """Return the ordinals, and note whether a worker asked for them."""
+    tokenised.append((text, sys.modules["ray"].working))
+    return ordinals(text)
+
+
+def ordinals(text: str) -> list[int]:
+    return [ord(letter) for letter in text]
+
+
+def summing(rows: list[int]) -> Callable[..., Backend]:
+    """Return a loader of a backend that adds up token ids, and notes the rows of every batch."""
+
+    def load(*_arguments: object) -> Backend:
+        def log_odds(ids: np.ndarray, segments: np.ndarray, _positions: np.ndarray) -> np.ndarray:
+            rows.append(len(ids))
+            return (ids.sum(1) + 0.5 * segments.sum(1)).astype(np.float32)
+
+        return Backend(log_odds, streams=2, batch_tokens=64)
+
+    return load
+
+
+@given(
+    texts=st.lists(st.text("abc", max_size=9), max_size=40),
+    window=st.integers(1, 50),
+    batches=st.lists(st.integers(1, 3), min_size=1, max_size=4),
+    encoded=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_workers_share_windows(texts: list[str], window: int, batches: list[int], encoded: bool, seed: int) -> None:
+    """Every worker takes so many batches a call, and nothing is scored twice: the rows are those of one machine."""
+    every: Iterable[EncodedPair] = encode_label_pairs(
+        PairEncoder(ordinals, 1, 2, 12), texts, ["ab", "", "ab", "b"], "prefix"
+    )
+    pairs = list(every) if encoded else every
+    ray, rows_here, rows_there = RayHere(seed), [], []
+    crew = [(ray.actor(Worker(summing(rows_there), "", Checkpoint, "", 1)), count) for count in batches]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "ray", ray)
+        patch.setattr(scoring, "WINDOW_PAIRS", window)
+        alone = Scorer(Checkpoint, load=summing(rows_here)).score(pairs, 4 * len(texts)).values
+        shared = Scorer(Checkpoint, load=lambda *_: Crew(ray, crew, 64)).score(pairs, 4 * len(texts)).values
+    assert np.array_equal(alone, shared)
+    assert sorted(rows_here) == sorted(rows_there)
+
+
+def test_texts_are_tokenised_by_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = RayHere(0)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr(scoring, "WINDOW_PAIRS", 6)
+    tokenised.clear()
+    pairs = encode_label_pairs(PairEncoder(where_tokenised, 1, 2, 12), ["t", "u", "v", "w"], ["p", "q", "r"], "suffix")
+    crew = Crew(ray, [(ray.actor(Worker(summing([]), "", Checkpoint, "", 1)), 1)], 64)
+    assert Scorer(Checkpoint, load=lambda *_: crew).score(pairs, 12).complete
+    assert sorted(tokenised) == [("p", False), ("q", False), ("r", False), *((text, True) for text in "tuvw")]
+
+
+def test_who_has_no_window_helps_with_another_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = RayHere(0)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    pairs = [EncodedPair([2, number, 3], 2) for number in range(5, 65)]
+    rows: list[list[int]] = [[], [], []]
+    crew = Crew(ray, [(ray.actor(Worker(summing(one), "", Checkpoint, "", 1)), 1) for one in rows], batch_tokens=6)
+    assert Scorer(Checkpoint, load=lambda *_: crew).score(pairs, 60).complete
+    assert min(map(len, rows)) >= 2
+    assert sum(map(len, rows)) == 30

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ROOT, SAMPLE
-from hypothesis import given
-from hypothesis import strategies as st
 
 import nsp_bert_cloze_style as cloze
 import nsp_bert_coreference_resolution as coreference
@@ -17,7 +15,7 @@ from nsp_bert.answer_mapping import candidates_contrast
 from nsp_bert.cards import ClassificationCard, cards_of, load_card
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.encoding import encode_label_pairs
-from nsp_bert.scoring.scorer import Scorer, make_batches
+from nsp_bert.scoring.scorer import Scorer
 from nsp_bert.tokenization import EncodedPair, make_pair_encoder
 from utils import load_examples
 
@@ -117,25 +115,6 @@ def test_ctrl_c_keeps_what_was_scored(
     assert not scores.complete
     np.testing.assert_allclose(scores.values[:30], expected[:30], atol=1e-4)
     assert np.isnan(scores.values[30:]).all()
-
-
-@given(
-    lengths=st.lists(st.integers(1, 200), min_size=1, max_size=50),
-    batch_tokens=st.integers(1, 1000),
-)
-def test_batches_hold_every_pair_once_within_the_budget(lengths: list[int], batch_tokens: int) -> None:
-    pairs = [EncodedPair(list(range(1, length + 1)), length // 2) for length in lengths]
-    seen = []
-    for rows, token_ids, segment_ids, position_ids in make_batches(pairs, batch_tokens):
-        assert token_ids.size <= batch_tokens or len(rows) == 1
-        for row, ids, segments, positions in zip(rows, token_ids, segment_ids, position_ids, strict=True):
-            length = lengths[row]
-            assert positions.tolist() == list(range(length)) + [0] * (len(ids) - length)
-            assert ids[:length].tolist() == pairs[row].token_ids
-            assert not ids[length:].any()
-            assert segments.tolist() == [0] * (length // 2) + [1] * (length - length // 2) + [0] * (len(ids) - length)
-        seen += rows.tolist()
-    assert sorted(seen) == list(range(len(pairs)))
 
 
 def test_candidates_contrast_takes_the_first_of_the_best() -> None:

@@ -16,7 +16,7 @@ from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.scoring import scorer as scoring
 from nsp_bert.scoring.backends import Backend
 from nsp_bert.scoring.score_files import ScoreFile
-from nsp_bert.scoring.scorer import Scorer, make_windows, read_ahead
+from nsp_bert.scoring.scorer import Scorer, read_ahead
 from nsp_bert.tokenization import EncodedPair
 
 
@@ -62,14 +62,6 @@ def test_every_pair_gets_its_score_and_equal_ones_are_scored_once(pairs: list[En
     assert sum(calls) == sum(len({str(pair) for pair in one}) for one in windows)
 
 
-def test_equal_pairs_of_a_window_are_batched_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring, "WINDOW_PAIRS", 4)
-    pairs = [EncodedPair([2, number % 3 + 5, 3], 2) for number in range(12)]
-    windows = list(make_windows(pairs, 100))
-    assert [window.repeats.tolist() for window in windows] == [[3], [7], [11]]
-    assert [window.originals.tolist() for window in windows] == [[0], [4], [8]]
-
-
 def test_reading_ahead_keeps_order_and_errors() -> None:
     def broken() -> Iterator[int]:
         yield 1
@@ -89,9 +81,11 @@ def test_values_that_are_there_are_not_scored_again(monkeypatch: pytest.MonkeyPa
     pairs = [EncodedPair([number, 3], 1) for number in range(5, 25)]
     journal = ScoreFile(tmp_path / "scores", {}, 20)
     journal.add(np.arange(10), np.full(10, -1, np.float32))
-    scores = Scorer(Checkpoint, load=by_sum(calls)).score(pairs, 20, journal)  # type: ignore[arg-type]
+    heard: list[int] = []
+    scores = Scorer(Checkpoint, load=by_sum(calls)).score(pairs, 20, journal, progress=heard.append)  # type: ignore[arg-type]
     assert scores.values.tolist() == [-1.0] * 10 + [expected(pair) for pair in pairs[10:]]
     assert sum(calls) == scores.pairs == 10
+    assert sum(heard) == 20
     np.testing.assert_array_equal(ScoreFile(tmp_path / "scores", {}, 20).values, scores.values)
 
 
