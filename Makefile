@@ -7,14 +7,15 @@
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps
-LOCK := requirements.txt $(if $(GPU),requirements/gpu.txt) $(if $(OPENVINO),requirements/openvino.txt) $(if $(RAY),requirements/ray.txt)
+EXTRAS := $(if $(GPU),gpu) $(if $(OPENVINO),openvino) $(if $(RAY),ray)
+INSTALLED := $(VENV)/installed $(EXTRAS:%=$(VENV)/installed-%)
 
 .PHONY: run test check install lock clean
 
-run: $(VENV)/installed
+run: $(INSTALLED)
 	$(VENV)/bin/python nsp_bert_classification.py --dataset eprstmt tnews
 
-test: $(VENV)/installed-dev
+test: $(INSTALLED) $(VENV)/installed-dev
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
 check: $(VENV)/installed-dev
@@ -22,17 +23,17 @@ check: $(VENV)/installed-dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-install: $(VENV)/installed
+install: $(INSTALLED)
 
-$(VENV)/installed: $(LOCK)
+$(VENV)/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 13) or sys.exit("error: Python %d.%d found, 3.10 to 3.13 needed; try make PYTHON=python3.12" % v)'
 	@echo "setting up $(VENV) (downloads about 700 MB once)"
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) $(foreach file,$(LOCK),-r $(file))
+	$(PIP) -r requirements.txt
 	@touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed requirements/dev.txt
-	$(PIP) -r requirements/dev.txt
+$(VENV)/installed-%: requirements/%.txt $(VENV)/installed
+	$(PIP) -r $<
 	@touch $@
 
 COMPILE := uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate

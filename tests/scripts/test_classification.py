@@ -169,7 +169,7 @@ def test_help_names_the_paper_s_numbers(capfd: pytest.CaptureFixture[str]) -> No
 
 def test_verbose_says_what_took_the_time(checkpoint_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--model", str(checkpoint_dir), "--dataset", "eprstmt", "--limit", "4", "--verbose"]) == 0
-    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("first scores after"))
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("float32: first scores after"))
     stages = re.findall(r"([a-z-]+(?: [a-z]+)*) ([\d.]+) s \((\d+) %\)", line)
     assert [name for name, _, _ in stages][:4] == ["start-up", "loading", "waiting for pairs", "first batch"]
     assert 95 <= sum(int(share) for _, _, share in stages) <= 105
