@@ -50,7 +50,8 @@ def main(arguments: list[str] | None) -> int:
     runs = read_results(options.results)
     page = render(build_page(runs))
     write_text(page, options.output)
-    print(f"{options.output}: {len(runs)} runs, {len(page.encode()) / 1e6:.1f} MB")
+    number = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    print(f"{options.output}: {number}, {len(page.encode()) / 1e6:.1f} MB")
     if options.figures:
         from nsp_bert.report.paper_figures import write_figures  # matplotlib: only where it is asked for
 

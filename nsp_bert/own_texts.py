@@ -163,6 +163,8 @@ def classify(source: Source, question: Question, options: Options, out: TextIO) 
         print_accuracy(make_run(setup, outcome))
     if options.verbose:
         print(scorers.timing)
+    if outcome.complete and isinstance(destination, AnswerFile):
+        print(f"answers: {options.output}")
     return INTERRUPTED if outcome.interrupted else 0
 
 
