@@ -193,9 +193,10 @@ class ZeroShotClassifier:
         if not texts:
             return np.empty((0, len(prompts.labels)), np.float32)
         asked = Asked(self._encoder, texts, prompts, position)
-        scored = self._engine.score(asked.table, progress=progress)
+        table = asked.table
+        scored = self._engine.score(table, progress=progress)
         question = Question([scored], asked.undecided)
-        settle_and_check([question], scored, asked.table.sizes, lambda values: asked.mean(values).argmax(1).tolist())
+        settle_and_check([question], scored, table.sizes, lambda values: asked.mean(values).argmax(1).tolist())
         if not scored.complete:
             raise KeyboardInterrupt
         return asked.mean(scored.values)

@@ -203,8 +203,11 @@ class Question:
 
     def refine(self) -> bool:
         """Score in float32 what is undecided; return whether something was."""
+        exact = np.concatenate([part.exact for part in self.parts])
+        if exact.all():
+            return False
         low, high = (np.concatenate(side) for side in zip(*(part.interval for part in self.parts), strict=True))
-        left = self.undecided(low, high) & ~np.concatenate([part.exact for part in self.parts])
+        left = self.undecided(low, high) & ~exact
         if not left.any():
             return False
         ends = np.cumsum([len(part.values) for part in self.parts])
@@ -243,8 +246,7 @@ def settle_and_check(questions: Sequence[Question], scored: Scored, sizes: Seque
     """
     check = Check()
     settle(questions)
-    while scored.complete:
-        untouched = ~any_of_row(scored.exact, sizes)
+    while scored.complete and (untouched := ~any_of_row(scored.exact, sizes)).any():
         rows = max(int(sample_size(len(scored.values)) / np.mean(sizes)), 1)
         drawn = draw(untouched, rows, SEED + 1 + check.rows)
         before = predict(scored.values)
