@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice, product
-from operator import itemgetter
+from functools import cached_property
+from itertools import chain, islice, product
 from typing import Any, overload
 
 import numpy as np
@@ -21,13 +21,13 @@ from nsp_bert.answer_mapping import best_undecided
 from nsp_bert.cards import Position, parse_template
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL
-from nsp_bert.encoding import encode_label_pairs
+from nsp_bert.encoding import LabelPairs, encode_label_pairs
 from nsp_bert.errors import UserError
 from nsp_bert.scoring.exact import Engine, PairTable, Question, settle_and_check
 from nsp_bert.scoring.precision import AUTO
 from nsp_bert.scoring.scorer import Progress, Scorer
 from nsp_bert.session import Options, Scorers
-from nsp_bert.tokenization import EncodedPair, PairEncoder, make_pair_encoder
+from nsp_bert.tokenization import PairEncoder, make_pair_encoder
 
 HEADS = ("encoder", "pooler", "NSP")
 CHUNK = 4096  # pairs that are scored together: batches are cut from them by length
@@ -214,13 +214,19 @@ class Asked:
     @property
     def table(self) -> PairTable:
         """All pairs, those of a template in turn."""
-        rows = list(product(range(len(self.prompts.texts)), self.texts))
+        rows = list(product(range(len(self.prompts.texts)), range(len(self.texts))))
         return PairTable(self._encode, rows, [len(self.prompts.labels)] * len(rows))
 
-    def _encode(self, rows: Iterable[tuple[int, str]]) -> Iterator[EncodedPair]:
-        for template, same in groupby(rows, itemgetter(0)):
-            words = self.prompts.texts[template]
-            yield from encode_label_pairs(self.encoder, [text for _, text in same], words, self.position)
+    def _encode(self, rows: Iterable[tuple[int, int]]) -> LabelPairs:
+        """Return the pairs of each (place of a template, place of a text)."""
+        labels = len(self.prompts.labels)
+        firsts = [text * self.prompts.of_a_text + template * labels for template, text in rows]
+        return self._pairs.at(np.add.outer(np.array(firsts, np.int64), np.arange(labels)).ravel())
+
+    @cached_property
+    def _pairs(self) -> LabelPairs:
+        """Each text with the prompts of every template."""
+        return encode_label_pairs(self.encoder, self.texts, list(chain(*self.prompts.texts)), self.position)
 
     def mean(self, odds: np.ndarray) -> np.ndarray:
         """Return the means over the templates (texts, labels)."""

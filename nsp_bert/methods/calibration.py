@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import groupby, product
-from operator import itemgetter
 from typing import ClassVar
 
 import numpy as np
@@ -20,7 +17,6 @@ from nsp_bert.results.summary import CONTENT_FREE, ENSEMBLE, Calibrated, calibra
 from nsp_bert.rows import ContentT
 from nsp_bert.scoring.exact import PairTable, Question, Scored
 from nsp_bert.session import Session, Task
-from nsp_bert.tokenization import EncodedPair
 
 # Words for nothing and bare punctuation (Zhao et al. 2021 take "N/A" too). The empty text that they also take would
 # leave a segment of [SEP] alone, which no pre-training shows.
@@ -126,14 +122,15 @@ class Ensemble(Combined):
 
     @classmethod
     def of(cls, task: Task[ContentT], session: Session[CardT], headline: Scored) -> Ensemble:
-        """Score the other templates."""
+        """Score the other templates, until one is interrupted."""
         own = task.prompt.number
-        others = [task.with_template(place, one) for place, one in enumerate(task.card.templates, 1) if place != own]
-        rows = list(product(range(len(others)), task.contents))
-        more = score_more(
-            PairTable(partial(_pairs_of, others), rows, task.sizes * len(others)), task, session, cls.name
-        )
-        return cls(task, [headline, more] if own else [more])
+        parts = [headline] if own else []
+        for number, template in enumerate(task.card.templates, 1):
+            if number != own and all(part.complete for part in parts):
+                other = task.with_template(number, template)
+                title = f"{cls.name}, template {number}"
+                parts.append(score_more(PairTable(other.pairs, task.contents, task.sizes), task, session, title))
+        return cls(task, parts)
 
     def interval(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the means over the templates."""
@@ -142,22 +139,16 @@ class Ensemble(Combined):
 
     def spread(self, wanted: np.ndarray) -> np.ndarray:
         """Return the same pair under every template."""
-        return np.tile(wanted, sum(len(part.values) for part in self.parts) // len(wanted))
+        return np.tile(wanted, len(self.parts))
 
     def facts(self) -> Calibrated:
         """Return the templates."""
         return Calibrated(templates=[template.text for template in self.task.card.templates])
 
 
-def _pairs_of(tasks: Sequence[Task[ContentT]], rows: Iterable[tuple[int, ContentT]]) -> Iterator[EncodedPair]:
-    """Yield the pairs of each content under the prompt of the task whose place is with it."""
-    for place, same in groupby(rows, itemgetter(0)):
-        yield from tasks[place].pairs(content for _, content in same)
-
-
-def score_more(table: PairTable, task: Task[ContentT], session: Session[CardT], name: str) -> Scored:
+def score_more(table: PairTable, task: Task[ContentT], session: Session[CardT], what: str) -> Scored:
     """Return the scores of more pairs than the headline's."""
-    print(f"{session.subject(task).title} {name}: {table.total} more pairs")
+    print(f"{session.subject(task).title} {what}: {table.total} more pairs")
     return session.score(table)
 
 

@@ -1,4 +1,7 @@
-"""Right and wrong predictions -> accuracy with an interval, macro-F1, confusion, guessing; a test of two."""
+"""Right and wrong predictions -> accuracy with an interval, macro-F1, confusion, guessing; a test of two.
+
+SciPy and scikit-learn are imported where they are needed: scores need not wait the second that this takes.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,6 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, f1_score
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
@@ -28,6 +29,8 @@ class Accuracy:
 
     @property
     def interval(self) -> tuple[float, float]:
+        from scipy.stats import binomtest
+
         bounds = binomtest(self.correct, self.n).proportion_ci(CONFIDENCE, method="wilson")
         return float(bounds.low), float(bounds.high)
 
@@ -52,6 +55,8 @@ def mcnemar(gained: int, lost: int) -> float:
 
     It takes the rows to be independent.
     """
+    from scipy.stats import binomtest
+
     return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
 
 
@@ -60,6 +65,8 @@ def label_metrics(truths: list[str], predictions: list[str], labels: Sequence[st
 
     The matrix has a row per true label and a column per prediction, in the order of `labels`.
     """
+    from sklearn.metrics import confusion_matrix, f1_score
+
     return {
         "macro_f1": float(f1_score(truths, predictions, labels=list(labels), average="macro", zero_division=0)),
         "majority": max(Counter(truths).values()) / len(truths),

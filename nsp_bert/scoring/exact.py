@@ -19,6 +19,7 @@ import numpy as np
 from nsp_bert.scoring.precision import AUTO, fast_precision
 from nsp_bert.scoring.score_files import Journal, JournalPart
 from nsp_bert.scoring.scorer import Progress, Scorer
+from nsp_bert.scoring.windows import Stretchable
 from nsp_bert.tokenization import EncodedPair
 
 EXACT = "float32"
@@ -52,7 +53,8 @@ class PairTable(Generic[RowT]):
         """Return the pairs that a mask bool (total,) wants, in their order."""
         touched = any_of_row(wanted, self.sizes)
         kept = wanted[np.repeat(touched, self.sizes)]
-        return compress(self.encode(compress(self.rows, touched)), kept)
+        pairs = self.encode(compress(self.rows, touched))
+        return pairs.at(np.flatnonzero(kept)) if isinstance(pairs, Stretchable) else compress(pairs, kept)
 
 
 def any_of_row(mask: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
@@ -140,7 +142,6 @@ class Engine:
         self.fast = fast_precision() if precision == AUTO else None
         self.precision = precision if precision != AUTO or self.fast else EXACT
         self.deviation = 0.0
-        self.twice = 0
 
     @property
     def words(self) -> str:
@@ -173,7 +174,6 @@ class Engine:
     def see(self, deviations: np.ndarray) -> None:
         """Take the deviations float32 (n,) of pairs that were scored twice."""
         self.deviation = max(self.deviation, float(deviations.max()))
-        self.twice += len(deviations)
 
 
 def sample_size(pairs: int) -> int:

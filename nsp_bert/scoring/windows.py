@@ -32,10 +32,13 @@ class Stretch(Protocol):
 
 @runtime_checkable
 class Stretchable(Protocol):
-    """Pairs that make their own stretches."""
+    """Pairs that make their own stretches, and of which any can be picked without the others."""
 
     def stretches(self, size: int) -> Iterator[Stretch]:
         """Yield the pairs, `size` at a time."""
+
+    def at(self, places: np.ndarray) -> Iterable[EncodedPair]:
+        """Return the pairs at places int64 (n,), in that order."""
 
 
 class PairList:

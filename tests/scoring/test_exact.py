@@ -99,7 +99,6 @@ def test_few_pairs_are_scored_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     scored, check = classify(engine, sizes)
     assert best(sizes)(scored.values) == best(sizes)(truth)
     assert 0.01 < scored.exact.mean() < 0.06
-    assert scored.exact.sum() == engine.twice
     assert (check.rows, check.flips) == (20, 0)
     assert 0.099 < engine.deviation <= 0.1001
 
