@@ -14,7 +14,8 @@ The engines:
   hf-float32,           Hugging Face in PyTorch, on pairs that are encoded and
   hf-bfloat16           sorted by length already
   tensorflow-…,         this project's backends, from texts and prompts to
-  openvino-…            log-odds, as the scripts run them
+  openvino-…            log-odds, as the scripts run them; …-auto also asks
+                        which pairs to score again, and scores them
 
 Every engine is a process that loads once and then idles (speed_workers.py). The first round, straight after loading,
 warms up and is not counted; then each round runs all engines in turn, so that what else the machine does meets them
@@ -22,7 +23,8 @@ alike. Threads are left as each engine sets them: "2 x 1" means two batches at o
 
 The table: pairs a second (median of the rounds, lowest and highest), tokens a second (padding not counted), how many
 times as fast as naive and Hugging Face, share of peak, peak memory, seconds from the start of the process to its first
-scores, equal predictions and largest difference of log-odds against tensorflow-float32.
+scores, equal predictions and largest difference of log-odds against tensorflow-float32, and for …-auto the share of
+the pairs that were scored again in float32.
 
 Share of peak: flops of the pairs over seconds, over what a large product of matrices in that precision attains on this
 machine, measured in every round, the best counting. In a model with L layers of width H and I inside, a pair of T
@@ -65,6 +67,7 @@ from utils import load_examples
 
 NAMES = [name for name in ENGINES if name != "matmul"]
 RANDOM_SHAPES = {"base": (12, 768), "3-layers": (3, 768)}  # layers, width
+PEAKS = {"bfloat16": "bfloat16", "auto": "bfloat16"}  # what an engine's share of peak is counted by; others: float32
 PAIRS = 900  # without --rows
 PAUSE = 0.5  # seconds between two engines: thread pools that wait actively fall asleep
 
@@ -247,7 +250,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         worker.close()
     engines = {
         name: summarise(
-            worker.facts, worker.rounds, len(pairs), tokens, work, peaks[name.partition("-")[2] or "float32"]
+            worker.facts, worker.rounds, len(pairs), tokens, work, peaks[PEAKS.get(name.partition("-")[2], "float32")]
         )
         for name, worker in workers.items()
         if name != "matmul"

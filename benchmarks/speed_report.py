@@ -57,6 +57,7 @@ def compare(engines: dict[str, dict[str, Any]], arrays: dict[str, dict[str, np.n
             figures["agreement"] = float((own["predictions"] == exact["predictions"]).mean())
             figures["largest_difference"] = float(np.abs(own["log_odds"] - exact["log_odds"]).max())
             figures["log_odds_deviation"] = float(own["log_odds"].std())
+            figures["share_again"] = float(own.get("again", 0))
 
 
 def machine() -> dict[str, Any]:
@@ -83,7 +84,7 @@ def wide_console() -> Console:
 def print_table(report: dict[str, Any]) -> None:
     """Print a row per engine, those that were skipped with the reason."""
     headers = ["engine", "threads", "pairs/s", "low–high", "tokens/s", *(f"x {name}" for name in BASELINES)]
-    headers += ["of peak", "MiB", "first s", "equal", "max diff"]
+    headers += ["of peak", "MiB", "first s", "equal", "max diff", "again"]
     console = wide_console()
     print_groups(headers, [[cells(name, figures) for name, figures in report["engines"].items()]], console)
     lines = [f"{name}: skipped, {reason}" for name, reason in report["skipped"].items()]
@@ -102,5 +103,6 @@ def cells(name: str, figures: dict[str, Any]) -> list[str]:
     texts += [f"{100 * figures['share_of_peak']:.0f} %", f"{figures['peak_rss_mib']:.0f}"]
     texts.append(f"{figures['first_score_seconds']:.1f}")
     if "agreement" in figures:
-        return [*texts, f"{100 * figures['agreement']:.1f} %", f"{figures['largest_difference']:.1e}"]
-    return [*texts, "", ""]
+        texts += [f"{100 * figures['agreement']:.1f} %", f"{figures['largest_difference']:.1e}"]
+        return [*texts, f"{100 * figures['share_again']:.1f} %" if figures["share_again"] else ""]
+    return [*texts, "", "", ""]

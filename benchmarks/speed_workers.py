@@ -17,9 +17,9 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -137,23 +137,42 @@ def load_hugging_face(precision: str, job: Job, first: FirstScores) -> Engine:
 
 def load_ours(backend: str, precision: str, job: Job, first: FirstScores) -> Engine:
     """The scripts' own way from texts and prompts to log-odds, tokenising included."""
+    from nsp_bert.answer_mapping import best_undecided
     from nsp_bert.checkpoints.checkpoint import open_checkpoint
-    from nsp_bert.encoding import encode_label_pairs
-    from nsp_bert.scoring.backends import load_backend
+    from nsp_bert.encoding import LabelPairs, encode_label_pairs
+    from nsp_bert.scoring import exact
+    from nsp_bert.scoring.backends import Backend, load_backend
     from nsp_bert.scoring.scorer import Scorer
     from nsp_bert.tokenization import make_pair_encoder
 
     checkpoint = open_checkpoint(job["model"])
     encoder = make_pair_encoder(checkpoint, job["max_length"])
-    loaded = load_backend(backend, checkpoint, precision)
-    noting = replace(loaded, log_odds=lambda *inputs: first.note(loaded.log_odds(*inputs)))
-    scorer = Scorer(checkpoint, precision, load=lambda *_: noting)
+    streams = []
+
+    def load_noting(_: str, checkpoint: Any, precision: str) -> Backend:
+        loaded = load_backend(backend, checkpoint, precision)
+        streams.append(loaded.streams)
+        return replace(loaded, log_odds=lambda *inputs: first.note(loaded.log_odds(*inputs)))
+
+    @cache
+    def scorer(precision: str) -> Scorer:
+        return Scorer(checkpoint, precision, load=load_noting)
+
+    def encode(texts: Iterable[str]) -> LabelPairs:
+        return encode_label_pairs(encoder, texts, job["prompts"], job["position"])
+
+    sizes = [len(job["prompts"])] * len(job["texts"])
+    table = exact.PairTable(encode, job["texts"], sizes)
+    exact.Engine(scorer, precision).load()
 
     def run() -> Arrays:
-        pairs = encode_label_pairs(encoder, job["texts"], job["prompts"], job["position"])
-        return by_row(scorer.score(pairs, len(job["texts"]) * len(job["prompts"])).values, job)
+        engine = exact.Engine(scorer, precision)
+        scored = engine.score(table)
+        question = exact.Question([scored], partial(best_undecided, sizes=sizes))
+        exact.settle_and_check([question], scored, sizes, lambda values: by_row(values, job)["predictions"].tolist())
+        return by_row(scored.values, job) | ({"again": scored.exact.mean()} if engine.fast else {})
 
-    return Engine(run, f"{loaded.streams} x 1")
+    return Engine(run, f"{streams[0]} x 1")
 
 
 def by_row(log_odds: np.ndarray, job: Job) -> Arrays:
@@ -193,8 +212,10 @@ ENGINES: dict[str, Callable[[Job, FirstScores], Engine]] = {
     "hf-bfloat16": partial(load_hugging_face, "bfloat16"),
     "tensorflow-float32": partial(load_ours, "tensorflow", "float32"),
     "tensorflow-bfloat16": partial(load_ours, "tensorflow", "bfloat16"),
+    "tensorflow-auto": partial(load_ours, "tensorflow", "auto"),
     "openvino-float32": partial(load_ours, "openvino", "float32"),
     "openvino-bfloat16": partial(load_ours, "openvino", "bfloat16"),
+    "openvino-auto": partial(load_ours, "openvino", "auto"),
     "matmul": load_matmul,
 }
 

@@ -17,13 +17,13 @@ def run(*arguments: object) -> subprocess.CompletedProcess:
 
 def test_two_engines_agree(checkpoint_dir: Path, tmp_path: Path) -> None:
     """The restated loop of the authors predicts what the scorer predicts; an engine that cannot be had is skipped."""
-    engines = ["--engines", "naive", "hf-float32", "tensorflow-float32"]
+    engines = ["--engines", "naive", "hf-float32", "tensorflow-float32", "tensorflow-auto"]
     small = ["--data-dir", SAMPLE, "--rows", 2, "--rounds", 1, "--matmul-size", 128]
     done = run("--model", checkpoint_dir, *engines, *small, "--output", tmp_path / "o.json")
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "o.json").read_text(encoding="utf-8"))
     assert report["pairs"] == report["different_pairs"] == 30
-    assert list(report["engines"]) == ["naive", "tensorflow-float32"]
+    assert list(report["engines"]) == ["naive", "tensorflow-float32", "tensorflow-auto"]
     assert "--peer-python" in report["skipped"]["hf-float32"]
     for name, found in report["engines"].items():
         assert any(line.split()[:1] == [name] and "100.0 %" in line for line in done.stdout.splitlines())
