@@ -11,16 +11,17 @@ from nsp_bert.scoring.precision import fast_precision
 
 
 @pytest.mark.parametrize(
-    ("flags", "expected"),
+    ("processor", "expected"),
     [
-        ("fpu avx512f avx512_bf16", "bfloat16"),
-        ("fpu amx_bf16 amx_tile", "bfloat16"),
-        ("fpu avx2 avx512f", None),
+        ("vendor_id : GenuineIntel\nflags : fpu avx512f avx512_bf16 amx_bf16 amx_tile", "bfloat16"),
+        ("vendor_id : AuthenticAMD\nflags : fpu avx512f avx512_bf16", "bfloat16"),
+        ("vendor_id : GenuineIntel\nflags : fpu avx512f avx512_bf16", None),
+        ("vendor_id : AuthenticAMD\nflags : fpu avx2 avx512f", None),
         ("", None),
     ],
 )
-def test_the_processor_s_flags_decide(monkeypatch: pytest.MonkeyPatch, flags: str, expected: str | None) -> None:
-    monkeypatch.setattr(precision, "_read", lambda _path: flags)
+def test_maker_and_flags_decide(monkeypatch: pytest.MonkeyPatch, processor: str, expected: str | None) -> None:
+    monkeypatch.setattr(precision, "_read", lambda _path: processor)
     assert fast_precision() == expected
 
 
