@@ -35,7 +35,7 @@ from nsp_bert.cards import ClassificationCard
 from nsp_bert.cli import make_parser, parse_options
 from nsp_bert.methods.contrast import contrast
 from nsp_bert.own_texts import OwnTexts, classify_own_texts
-from nsp_bert.results.published import published_by_template
+from nsp_bert.results.published import paper_number
 from nsp_bert.runner import Runner
 from nsp_bert.session import Options
 from nsp_bert.terminal import run_main
@@ -79,7 +79,7 @@ def run(options: Options) -> int:
             card, split = session.card, session.split
             rows = session.selection.choose(load_examples(card, session.folder, split))
             task = ClassificationTask(card, session.prompt, session.encoder, rows)
-            published = published_by_template(card.name, session.published_model, session.prompt.number, split)
+            published = paper_number(card.name, session.published_model, split, template=session.prompt.number)
             scored = contrast(task, session, published)
             runner.add(session, replace(scored, details=scored.details.model_copy(update={"prompts": task.prompts})))
         return runner.finish()

@@ -18,7 +18,7 @@ import nsp_bert.start  # noqa: F401
 from nsp_bert.cards import ClozeCard
 from nsp_bert.cli import make_parser, parse_options
 from nsp_bert.methods.contrast import contrast
-from nsp_bert.results.published import published_by_positions
+from nsp_bert.results.published import paper_number
 from nsp_bert.runner import Runner
 from nsp_bert.session import Options
 from nsp_bert.terminal import run_main
@@ -34,7 +34,8 @@ def run(options: Options) -> int:
         for session in runner:
             rows = session.selection.choose(load_examples(session.card, session.folder, session.split))
             task = ClozeTask(session.card, session.prompt, session.encoder, rows)
-            published = published_by_positions(session.prompt.positions, session.published_model, session.split)
+            name, positions = session.card.name, session.prompt.positions
+            published = paper_number(name, session.published_model, session.split, positions=positions)
             runner.add(session, contrast(task, session, published))
         return runner.finish()
 

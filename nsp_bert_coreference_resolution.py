@@ -21,7 +21,7 @@ from nsp_bert.cards import CoreferenceCard
 from nsp_bert.cli import make_parser, parse_options
 from nsp_bert.methods.contrast import contrast
 from nsp_bert.methods.ranking import Ranking
-from nsp_bert.results.published import published_by_thresholds
+from nsp_bert.results.published import paper_number
 from nsp_bert.runner import Runner
 from nsp_bert.session import Options
 from nsp_bert.terminal import run_main
@@ -39,7 +39,8 @@ def run(options: Options) -> int:
             rows = load_dev_and_test(card, session.folder, split, session.selection)
             task = CoreferenceTask(card, session.prompt, session.encoder, rows)
             as_printed = session.prompt.number == len(card.templates) and session.prompt.stages == 2
-            published = published_by_thresholds(card.name, session.published_model, split) if as_printed else None
+            mapping = "thresholds" if as_printed else None
+            published = paper_number(card.name, session.published_model, split, mapping=mapping)
             ranking = Ranking(len(task.labels), options.seeds if options.batch_curve else None)
             runner.add(session, ranking.added_to(contrast(task, session, published, ranking.undecided)))
         return runner.finish()

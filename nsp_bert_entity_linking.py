@@ -32,7 +32,7 @@ from nsp_bert.contents import EntityMention, Question
 from nsp_bert.errors import UserError
 from nsp_bert.knowledge_base import Kinds, KnowledgeBase, read_knowledge_base, sort_mentions
 from nsp_bert.methods.contrast import contrast
-from nsp_bert.results.published import Published, published_by_stages
+from nsp_bert.results.published import Published, paper_number
 from nsp_bert.results.runs import Answer, Run, accuracy_of
 from nsp_bert.rows import Example, Rows
 from nsp_bert.runner import Runner
@@ -119,7 +119,8 @@ def ask(mention: Example[EntityMention], descriptions: Sequence[tuple[str, str]]
 def published_number(session: Session[EntityLinkingCard], part: str) -> Published | None:
     """Return the paper's number of a part, None for a template that is not the card's."""
     prompt = session.prompt
-    return published_by_stages(part, prompt.stages, session.published_model, session.split) if prompt.number else None
+    stages = prompt.stages if prompt.number else None
+    return paper_number(session.card.name, session.published_model, session.split, part=part, stages=stages)
 
 
 def with_accuracy(scored: Run, name: str, answers: list[Answer]) -> Run:

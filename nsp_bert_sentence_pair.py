@@ -20,7 +20,7 @@ from nsp_bert.cards import SentencePairCard
 from nsp_bert.cli import make_parser, parse_options
 from nsp_bert.methods.contrast import contrast
 from nsp_bert.methods.ranking import Ranking
-from nsp_bert.results.published import published_by_thresholds
+from nsp_bert.results.published import paper_number
 from nsp_bert.runner import Runner
 from nsp_bert.session import Options
 from nsp_bert.terminal import run_main
@@ -37,7 +37,7 @@ def run(options: Options) -> int:
             card, split = session.card, session.split
             rows = load_dev_and_test(card, session.folder, split, session.selection)
             task = SentencePairTask(card, session.prompt, session.encoder, rows)
-            published = published_by_thresholds(card.name, session.published_model, split)
+            published = paper_number(card.name, session.published_model, split, mapping="thresholds")
             ranking = Ranking(len(task.labels), options.seeds if options.batch_curve else None)
             runner.add(session, ranking.added_to(contrast(task, session, published, ranking.undecided)))
         return runner.finish()

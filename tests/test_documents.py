@@ -11,9 +11,10 @@ import shlex
 from pathlib import Path
 
 import pytest
-import yaml
 from conftest import ROOT
 from test_readme import CHINESE, COMMANDS, README
+
+from nsp_bert.results.published import find
 
 READMES = [README, CHINESE]
 DOCUMENTS = [
@@ -63,11 +64,9 @@ def test_python_of_the_api_document_runs() -> None:
 
 
 def test_published_numbers_are_the_file_s() -> None:
-    tables = yaml.safe_load((ROOT / "datasets" / "published_results.yaml").read_text(encoding="utf-8"))
-    figures = {name: models["uer-mixed-bert-base"][2][1] for name, models in tables["per_model_A"].items()}
-    contrast = tables["samples_contrast_A"]
-    place = contrast["columns"].index("thresholds")
-    figures |= {name: row[place] for name, row in contrast.items() if name != "columns"}
+    printed = {"method": "nsp_bert", "source": "A", "model": "uer-mixed-bert-base", "split": "test_public"}
+    figures = {one.dataset: one.value for one in [*find(**printed, template=3), *find(**printed, mapping="thresholds")]}
+    assert len(figures) == 8
     scripts = " ".join(" ".join(path.read_text(encoding="utf-8").split()) for path in ROOT.glob("nsp_bert_*.py"))
     for dataset, value in figures.items():
         figure = f"{value:.2f}"

@@ -5,13 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nsp_bert.cards import Card, load_card, load_cards
-from nsp_bert.results.published import PUBLISHED_SPLITS, published_table
-from nsp_bert.results.summary import CALIBRATIONS, Calibrated, Summary, calibration_key
+from nsp_bert.results.published import PAPER, SCORE, Value, find, load_published
+from nsp_bert.results.summary import CALIBRATIONS, NSP_BERT, Calibrated, Summary, calibration_key
 from nsp_bert.results.tables import percent, table_rows
 
 FEWCLUE = ("eprstmt", "csldcp", "tnews", "iflytek", "ocnli", "bustm", "csl", "chid", "cluewsc")  # in Table 1's order
 TEST = "test_public (of other datasets on the split that their card names)"
 PUBLISHED = " (published)"  # ends the name of a row that is not ours
+PRINTED_SPLITS = {"dev_few_all": "dev", "test_public": "test"}  # split -> column, in the columns' order
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)  # rows of a batch, in the paper's table
+CONTRAST: dict[str, dict[str, Value]] = {  # column of samples-contrast -> what is said of a number in it
+    "dev": {"split": "dev_few_all", "mapping": "thresholds"},
+    **{str(size): {"split": "test_public", "mapping": "batch", "batch": size} for size in BATCHES},
+    "all": {"split": "test_public", "mapping": "ranked"},
+    "thresholds": {"split": "test_public", "mapping": "thresholds"},
+}
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,7 @@ def main_table(summaries: list[Summary]) -> Table:
         cells = [percent(accuracies[key]) if key in accuracies else "" for key in (*FEWCLUE, *others)]
         rows.append([name, score(accuracies), *cells])
     headers = ["method", "score", *fewclue_titles().values(), *others.values()]
-    note = f"Accuracy on {TEST}, percent; score: the mean of the nine. Published: {published_table('sources')['A']}."
+    note = f"Accuracy on {TEST}, percent; score: the mean of the nine. Published: {load_published().sources[PAPER]}."
     return Table("table1", "Table 1", note, headers, rows if ours else [])
 
 
@@ -109,9 +117,25 @@ def score(accuracies: dict[str, float]) -> str:
 
 def published_rows() -> list[list[str]]:
     """Return the rows of the paper's Table 1: the method's name as the paper writes it, the score, the nine."""
-    names = published_table("method_names")
-    table = published_table("main_table_A").items()
-    return [[names[name] + PUBLISHED, *(f"{value:.2f}" for value in values)] for name, values in table]
+    names = load_published().method_names
+    methods: dict[str, dict[str, float]] = {}
+    for record in find(source=PAPER, table=1):
+        methods.setdefault(names[record.method], {})[record.dataset] = record.value
+    return [
+        [name + PUBLISHED, *(f"{values[key]:.2f}" for key in (SCORE, *FEWCLUE))] for name, values in methods.items()
+    ]
+
+
+def published_models(dataset: str, columns: dict[str, dict[str, Value]]) -> list[list[str]]:
+    """Return a row for each of the paper's models: its name, and its accuracy in each column, empty where it has none.
+
+    A column stands for what the records say that belong into it.
+    """
+    models: dict[str, dict[str, str]] = {}
+    for column, setting in columns.items():
+        for record in find(method=NSP_BERT, source=PAPER, dataset=dataset, **setting):
+            models.setdefault(f"{record.model}{PUBLISHED}", {})[column] = f"{record.value:.2f}"
+    return [[model, *(cells.get(column, "") for column in columns)] for model, cells in models.items()]
 
 
 def template_table(summaries: list[Summary]) -> Table:
@@ -126,29 +150,27 @@ def template_table(summaries: list[Summary]) -> Table:
             titles[summary.dataset] = summary.title
             measured[(summary.dataset, label(summary), number, column)] = summary.metrics.accuracy
     numbers = range(1, max([3, *(key[2] for key in measured)]) + 1)
+    columns: dict[str, dict[str, Value]] = {
+        f"template {number}, {column}": {"template": number, "split": split}
+        for number in numbers
+        for split, column in PRINTED_SPLITS.items()
+    }
     rows: list[list[str]] = []
     for dataset, title in titles.items():
-        for model, templates in published_table("per_model_A").get(dataset, {}).items():
-            figures = [f"{pair[place]:.2f}" for pair in templates for place in PUBLISHED_SPLITS.values()]
-            rows.append([title, model + PUBLISHED, *figures, *[""] * (2 * len(numbers) - len(figures))])
+        rows += [[title, *row] for row in published_models(dataset, columns)]
         for model in dict.fromkeys(key[1] for key in measured if key[0] == dataset):
-            keys = [(dataset, model, number, column) for number in numbers for column in ("dev", "test")]
+            keys = [(dataset, model, number, column) for number in numbers for column in PRINTED_SPLITS.values()]
             rows.append([title, model, *(percent(measured[key]) if key in measured else "" for key in keys)])
-    columns = [f"template {number}, {column}" for number in numbers for column in ("dev", "test")]
     note = f"Percent; dev is dev_few_all (or what the card names as dev_split), test is {TEST}."
     return Table("templates", "Accuracy by model and template", note, ["dataset", "model", *columns], rows)
 
 
 def batch_table(summaries: list[Summary]) -> Table:
     """Return samples-contrast: ranking inside batches in file order and shuffled, over all rows, and dev thresholds."""
-    published = published_table("samples_contrast_A")
-    columns = [str(name) for name in published["columns"]]
     rows: list[list[str]] = []
     runs = [summary for summary in summaries if summary.batch_curve and summary.default_prompt]
     for dataset, title in {run.dataset: run.title for run in runs}.items():
-        if dataset in published:
-            figures = [f"{value:.2f}" for value in published[dataset]]
-            rows.append([title, f"uer-mixed-bert-base{PUBLISHED}", *figures])
+        rows += [[title, *row] for row in published_models(dataset, CONTRAST)]
         for summary in (run for run in runs if run.dataset == dataset):
             curve = summary.batch_curve or []
             for order, values in (
@@ -157,9 +179,9 @@ def batch_table(summaries: list[Summary]) -> Table:
             ):
                 sizes = [*(str(point.batch) for point in curve[:-1]), "all"]
                 cells = dict(zip(sizes, map(percent, values), strict=True)) | {"thresholds": headline(summary)}
-                rows.append([title, f"{label(summary)}, {order}", *(cells.get(column, "") for column in columns)])
+                rows.append([title, f"{label(summary)}, {order}", *(cells.get(column, "") for column in CONTRAST)])
     note = f"Percent on {TEST}; the column dev holds published accuracies alone."
-    return Table("samples_contrast", "Samples-contrast", note, ["dataset", "model", *columns], rows)
+    return Table("samples_contrast", "Samples-contrast", note, ["dataset", "model", *CONTRAST], rows)
 
 
 def headline(summary: Summary) -> str:

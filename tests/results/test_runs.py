@@ -13,7 +13,7 @@ from rich.console import Console
 
 from nsp_bert.errors import UserError
 from nsp_bert.results.metrics import Accuracy, clustered_interval, label_metrics
-from nsp_bert.results.published import Published, published_by_template
+from nsp_bert.results.published import Published
 from nsp_bert.results.runs import Answer, Run, Subject, prepare_output, write_run
 from nsp_bert.results.tables import print_table, table_rows
 
@@ -52,17 +52,6 @@ def test_wilson_interval_by_its_formula() -> None:
     half = z / (1 + z * z / n) * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
     assert accuracy.interval == pytest.approx((centre - half, centre + half))
     assert accuracy.value == p
-
-
-def test_published_numbers_are_those_of_the_same_model_template_and_split() -> None:
-    found = published_by_template("tnews", "uer-mixed-bert-base", 3, "test_public")
-    assert found is not None
-    assert (found.accuracy, "2109.03564" in found.source) == (51.0, True)
-    assert published_by_template("tnews", "uer-mixed-bert-base", 1, "dev_few_all").accuracy == 41.26  # type: ignore[union-attr]
-    assert published_by_template("tnews", "uer-mixed-bert-base", None, "test_public") is None
-    assert published_by_template("tnews", "nsp_bert_mini", 3, "test_public") is None
-    assert published_by_template("tnews", "uer-mixed-bert-base", 3, "test") is None
-    assert published_by_template("mine", "uer-mixed-bert-base", 3, "test_public") is None
 
 
 def test_files(tmp_path: Path) -> None:
