@@ -22,6 +22,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from data_options import add_data_dir
 from speed_report import machine
 
 from nsp_bert.cards import Card, EntityLinkingCard, load_card, load_cards
@@ -54,7 +55,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         metavar="NAME",
         help=f"{', '.join(names)} (default: the nine of FewCLUE)",
     )
-    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="as of the scripts (default: theirs)")
+    add_data_dir(parser)
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME_OR_DIR", help="as of the scripts")
     parser.add_argument("--sample", type=positive, metavar="N", help="random rows of each dataset (default: all)")
     parser.add_argument("--backend", choices=tuple(BACKENDS), default="tensorflow", help="of both runs")

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from data_options import add_data_dir
 from speed_report import machine, wide_console
 from tqdm import tqdm
 
@@ -73,12 +74,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         metavar="NAME",
         help=f"{', '.join(names)} (default: tnews iflytek)",
     )
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        metavar="DIR",
-        help="holds DATASET/SPLIT.json (default: as the scripts, else the sample)",
-    )
+    add_data_dir(parser)
     parser.add_argument(
         "--model", default=DEFAULT_MODEL, metavar="NAME_OR_DIR", help="whose vocabulary is taken, and nothing else"
     )

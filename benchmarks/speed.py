@@ -47,6 +47,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from data_options import add_data_dir
 from generated import write_model
 from speed_report import compare, machine, print_table, summarise
 from speed_workers import ENGINES
@@ -83,12 +84,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     model.add_argument("--random", choices=RANDOM_SHAPES, default="base", help="a random checkpoint")
     names = [card.name for card in cards_of(ClassificationCard)]
     parser.add_argument("--dataset", choices=names, default="tnews", metavar="NAME", help=", ".join(names))
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        metavar="DIR",
-        help="holds DATASET/SPLIT.json (default: as the scripts, else the sample)",
-    )
+    add_data_dir(parser)
     parser.add_argument(
         "--rows", type=positive, metavar="N", help=f"of the dataset (default: what gives {PAIRS} pairs)"
     )
