@@ -46,6 +46,7 @@ from nsp_bert.results.runs import prepare_output, versions
 from nsp_bert.results.tables import print_groups
 from nsp_bert.scoring.backends import GPU_BATCH_TOKENS, Backend
 from nsp_bert.scoring.distributed import load_ray
+from nsp_bert.scoring.outputs import Output
 from nsp_bert.scoring.scorer import Scorer
 from nsp_bert.session import choose_data
 from nsp_bert.terminal import run_main
@@ -86,7 +87,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def load_nothing(_name: str, _checkpoint: Checkpoint, _precision: str) -> Backend:
+def load_nothing(_name: str, _checkpoint: Checkpoint, _precision: str, _output: Output) -> Backend:
     """Return a backend that answers at once."""
     return Backend(lambda token_ids, *_: np.zeros(len(token_ids), np.float32), STREAMS, GPU_BATCH_TOKENS)
 

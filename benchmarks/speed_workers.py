@@ -149,10 +149,10 @@ def load_ours(backend: str, precision: str, job: Job, first: FirstScores) -> Eng
     encoder = make_pair_encoder(checkpoint, job["max_length"])
     streams = []
 
-    def load_noting(_: str, checkpoint: Any, precision: str) -> Backend:
+    def load_noting(_: str, checkpoint: Any, precision: str, _output: Any) -> Backend:
         loaded = load_backend(backend, checkpoint, precision)
         streams.append(loaded.streams)
-        return replace(loaded, log_odds=lambda *inputs: first.note(loaded.log_odds(*inputs)))
+        return replace(loaded, compute=lambda *inputs: first.note(loaded.compute(*inputs)))
 
     @cache
     def scorer(precision: str) -> Scorer:

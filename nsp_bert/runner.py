@@ -45,7 +45,7 @@ class Runner(Generic[CardT]):
         if self._checkpoint.remark:
             print(self._checkpoint.remark)
         self._cards = choose_cards(options.dataset, kind, self._checkpoint.language)
-        self._scorers = Scorers(self._checkpoint, options)
+        self._scorers = Scorers(self._checkpoint, options, method.output)
         self._summaries: list[Summary] = []
 
     def __enter__(self) -> Runner[CardT]:

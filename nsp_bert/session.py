@@ -24,6 +24,7 @@ from nsp_bert.rows import FIRST_SEED, ContentT, Example, Selection
 from nsp_bert.scoring.backends import load_backend
 from nsp_bert.scoring.distributed import load_ray
 from nsp_bert.scoring.exact import Engine, PairTable, Scored
+from nsp_bert.scoring.outputs import Output
 from nsp_bert.scoring.score_files import ScoreFiles
 from nsp_bert.scoring.scorer import Scorer
 from nsp_bert.tokenization import EncodedPair, PairEncoder, make_pair_encoder
@@ -91,13 +92,14 @@ class Task(Protocol[ContentT]):
 
 @dataclass(frozen=True)
 class Method:
-    """How scores are made: the name in result files, and the heads that a checkpoint must have."""
+    """How scores are made: the name in result files, the heads that a checkpoint must have, what the model says."""
 
     name: str
     heads: tuple[Head, ...]
+    output: Output
 
 
-ZERO_SHOT = Method(NSP_BERT, ("encoder", "pooler", "NSP"))
+ZERO_SHOT = Method(NSP_BERT, ("encoder", "pooler", "NSP"), "next-sentence")
 
 
 class PromptOptions(BaseModel):
@@ -183,15 +185,15 @@ class Options(BaseModel):
 
 
 class Scorers:
-    """The scorers of one checkpoint, one a precision, each loaded when it is first asked for."""
+    """The scorers of one checkpoint and output, one a precision, each loaded when it is first asked for."""
 
-    def __init__(self, checkpoint: Checkpoint, options: Options):
+    def __init__(self, checkpoint: Checkpoint, options: Options, output: Output = "next-sentence"):
         """Raises UserError for options that exclude each other."""
         if options.workers and not options.distributed:
             raise UserError("--workers is about --distributed; give both or none")
         ray = options.distributed
         self._load = partial(load_ray, ray, options.workers) if ray else load_backend
-        self._checkpoint, self._options = checkpoint, options
+        self._checkpoint, self._options, self._output = checkpoint, options, output
         self._loaded: dict[str, Scorer] = {}
 
     def __getitem__(self, precision: str) -> Scorer:
@@ -199,7 +201,7 @@ class Scorers:
         if precision not in self._loaded:
             options = self._options
             self._loaded[precision] = Scorer(
-                self._checkpoint, precision, options.batch_tokens, options.backend, self._load
+                self._checkpoint, precision, options.batch_tokens, options.backend, self._load, self._output
             )
         return self._loaded[precision]
 

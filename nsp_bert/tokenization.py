@@ -19,8 +19,8 @@ from nsp_bert.errors import UserError
 
 Tokenize = Callable[[str], list[int]]
 Cut = Literal["left", "right"]
-Inputs = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""token_ids, segment_ids, position_ids int32 (B, T)."""
+Inputs = tuple[np.ndarray, ...]
+"""token_ids, segment_ids, position_ids int32 (B, T); with reads also places (B, P) and tokens (B, P, C), -1: none."""
 PIECES = re.compile(r"[\u4e00-\u9fff]|[^ \u4e00-\u9fff]+")  # no word has a Chinese character and another, or a space
 REMEMBERED = 65_536  # pieces
 
@@ -61,15 +61,24 @@ def _read_once(vocab_path: Path, do_lower_case: bool) -> WordPieces:
     return WordPieces(vocab_path, do_lower_case)
 
 
+class Reads(NamedTuple):
+    """Which tokens are asked for: at each of P places, that of each of C candidates."""
+
+    places: list[int]
+    tokens: list[list[int]]
+
+
 class EncodedPair(NamedTuple):
     """[CLS] first [SEP] second [SEP]: the token ids, and how many of them are segment 0 (up to the first [SEP]).
 
-    `position_ids` are as many as the token ids; without them positions count from 0.
+    `position_ids` are as many as the token ids; without them positions count from 0. `reads` is what a head that knows
+    the vocabulary is asked.
     """
 
     token_ids: list[int]
     first_length: int
     position_ids: list[int] | None = None
+    reads: Reads | None = None
 
 
 @dataclass(frozen=True)

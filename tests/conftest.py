@@ -78,14 +78,20 @@ class RandomScorer:
         pass
 
     def score(
-        self, pairs: Iterable[object], total: int, journal: ScoreFile | None = None, *, progress: Progress = True
+        self,
+        pairs: Iterable[object],
+        total: int,
+        journal: ScoreFile | None = None,
+        *,
+        progress: Progress = True,
+        width: int = 1,
     ) -> Scores:
         """Return scores that depend on their number alone."""
         assert len(list(pairs)) == total
-        scores = np.random.default_rng(total).normal(size=total).astype(np.float32)
+        scores = np.random.default_rng(total).normal(size=total * width).astype(np.float32)
         if journal:
-            journal.add(np.arange(total), scores)
-        return Scores(scores, self.complete, 1.0)
+            journal.add(np.arange(total * width), scores)
+        return Scores(scores, self.complete, 1.0, total)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def load(*arguments):
     def log_odds(*inputs):
         calls.append(len(inputs[0]))
         time.sleep(float(os.environ["PAUSE"]))
-        return backend(*inputs)
+        return backend.compute(*inputs)
     return backends.Backend(log_odds, 1, 512)
 backends.BACKENDS["tensorflow"] = load
 def main(arguments):

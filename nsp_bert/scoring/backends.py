@@ -1,4 +1,4 @@
-"""What computes log-odds: TensorFlow, or OpenVINO converted from the same function (distributed.py: workers of Ray)."""
+"""What computes scores: TensorFlow, or OpenVINO converted from the same function (distributed.py: workers of Ray)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import numpy as np
 from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.environment import import_tensorflow
 from nsp_bert.errors import UserError
+from nsp_bert.scoring.outputs import HEAD_OF, Output
 from nsp_bert.scoring.windows import Batch, Window
 
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -29,10 +30,10 @@ Result = TypeVar("Result")
 
 
 class Part(NamedTuple):
-    """Log-odds float32 (n,) of pairs at places int64 (n,) in the stream."""
+    """Scores float32 (n,), or several a pair (n, width), of pairs at places int64 (n,) in the stream."""
 
     places: np.ndarray
-    log_odds: np.ndarray
+    scores: np.ndarray
 
 
 class Ahead(Protocol):
@@ -55,19 +56,15 @@ class WindowScorer(Protocol):
 
 @dataclass(frozen=True)
 class Backend:
-    """`log_odds` of a batch, which `streams` threads may call at once; `batch_tokens` is what suits the device.
+    """`compute` scores a batch, which `streams` threads may do at once; `batch_tokens` is what suits the device.
 
     `kept` has to live as long: OpenVINO goes on reading the weights in TensorFlow's memory.
     """
 
-    log_odds: Callable[..., np.ndarray]
+    compute: Callable[..., np.ndarray]
     streams: int
     batch_tokens: int
     kept: Any = None
-
-    def __call__(self, *inputs: np.ndarray) -> np.ndarray:
-        """Return log-odds float32 (B,) of token_ids, segment_ids, position_ids int32 (B, T)."""
-        return self.log_odds(*inputs)
 
     def parts(self, windows: Iterator[Window], batch_tokens: int, ahead: Ahead) -> Iterator[Part]:
         """Yield the scores of the windows' pairs, a batch at a time."""
@@ -79,7 +76,7 @@ class Backend:
         return in_flight(self._part, batches, self._threads, 2 * self.streams)
 
     def _part(self, batch: Batch) -> Part:
-        return Part(batch.places, self.log_odds(*batch.inputs)[batch.rows])
+        return Part(batch.places, self.compute(*batch.inputs)[batch.rows])
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
@@ -111,12 +108,12 @@ def in_flight(
         raise end
 
 
-def load_backend(name: str, checkpoint: Checkpoint, precision: str) -> Backend:
+def load_backend(name: str, checkpoint: Checkpoint, precision: str, output: Output = "next-sentence") -> Backend:
     """Load a checkpoint into a backend. Raises UserError when it cannot be loaded, or not in this precision."""
-    return BACKENDS[name](checkpoint, precision)
+    return BACKENDS[name](checkpoint, precision, output)
 
 
-def load_tensorflow(checkpoint: Checkpoint, precision: str) -> Backend:
+def load_tensorflow(checkpoint: Checkpoint, precision: str, output: Output) -> Backend:
     """Load a checkpoint into TensorFlow.
 
     On a CPU there is one batch a core, on a GPU two are in flight; several GPUs share the rows of each batch.
@@ -126,45 +123,45 @@ def load_tensorflow(checkpoint: Checkpoint, precision: str) -> Backend:
     tf.config.experimental.enable_tensor_float_32_execution(precision != "float32")
     gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
     if len(gpus) > 1:
-        return replicate(checkpoint, precision, gpus)
+        return replicate(checkpoint, precision, output, gpus)
     steps: list[Any] = []
 
     def compiled(step: Callable[..., Any], *signature: Any) -> Any:
         steps.append(tf.function(step, input_signature=signature, autograph=False))
         return steps[-1]
 
-    stepwise = _load(checkpoint, precision, compiled)
+    stepwise = _load(checkpoint, precision, output, compiled)
     with ThreadPoolExecutor(count_cores()) as threads:  # else each would be optimised when the first batch reaches it
         list(threads.map(_run_on_zeros, steps))
 
-    def log_odds(*inputs: np.ndarray) -> np.ndarray:
+    def compute(*inputs: np.ndarray) -> np.ndarray:
         return stepwise(*map(tf.constant, inputs)).numpy()
 
-    return Backend(log_odds, 2, GPU_BATCH_TOKENS) if gpus else Backend(log_odds, streams, CPU_BATCH_TOKENS)
+    return Backend(compute, 2, GPU_BATCH_TOKENS) if gpus else Backend(compute, streams, CPU_BATCH_TOKENS)
 
 
-def replicate(checkpoint: Checkpoint, precision: str, devices: list[str]) -> Backend:
+def replicate(checkpoint: Checkpoint, precision: str, output: Output, devices: list[str]) -> Backend:
     """Load a checkpoint onto several devices of this host, which share the rows of each batch."""
     tf = import_tensorflow()
     strategy = tf.distribute.MirroredStrategy(devices)
     with strategy.scope():
-        single = _load(checkpoint, precision)
+        single = _load(checkpoint, precision, output)
 
     @tf.function(reduce_retracing=True)
     def together(*inputs: Any) -> Any:
         return strategy.run(single, inputs)
 
-    def log_odds(*inputs: np.ndarray) -> np.ndarray:
+    def compute(*inputs: np.ndarray) -> np.ndarray:
         rows, share = len(inputs[0]), -(-len(inputs[0]) // len(devices))
-        padded = [np.pad(array, ((0, share * len(devices) - rows), (0, 0)), mode="edge") for array in inputs]
+        padded = [np.concatenate([array, array[-1:].repeat(share * len(devices) - rows, 0)]) for array in inputs]
         parts = [np.split(array, len(devices)) for array in padded]
         answers = strategy.experimental_local_results(together(*(_spread(strategy, part) for part in parts)))
         return np.concatenate([answer.numpy() for answer in answers])[:rows]
 
-    return Backend(log_odds, streams=1, batch_tokens=GPU_BATCH_TOKENS * len(devices))
+    return Backend(compute, streams=1, batch_tokens=GPU_BATCH_TOKENS * len(devices))
 
 
-def load_openvino(checkpoint: Checkpoint, precision: str) -> Backend:
+def load_openvino(checkpoint: Checkpoint, precision: str, output: Output) -> Backend:
     """Convert TensorFlow's function to OpenVINO, for this machine's CPU; one batch a core.
 
     Raises UserError without the package, or where the processor does not compute in that precision.
@@ -177,9 +174,11 @@ def load_openvino(checkpoint: Checkpoint, precision: str) -> Backend:
         ) from error
     tf = import_tensorflow()
     # as tensors: OpenVINO asks for each variable again and again, and looks through all of them every time
-    function = tf.function(_load(checkpoint, "float32", held=tf.convert_to_tensor), autograph=False)
+    from nsp_bert.scoring.forward import signature
+
+    function = tf.function(_load(checkpoint, "float32", output, held=tf.convert_to_tensor), autograph=False)
     graph = function.get_concrete_function(
-        *(tf.TensorSpec([None, None], tf.int32, name) for name in ("token_ids", "segment_ids", "position_ids"))
+        *(tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in signature(output).items())
     )
     with contextlib.redirect_stdout(io.StringIO()):  # its report of the conversion
         converted = openvino.convert_model(graph)
@@ -193,22 +192,26 @@ def load_openvino(checkpoint: Checkpoint, precision: str) -> Backend:
         requests.put(compiled.create_infer_request())
     names = [port.get_any_name() for port in converted.inputs]
 
-    def log_odds(*inputs: np.ndarray) -> np.ndarray:
+    def compute(*inputs: np.ndarray) -> np.ndarray:
         request = requests.get()
         try:
             return next(iter(request.infer(dict(zip(names, inputs, strict=True))).values())).copy()
         finally:
             requests.put(request)
 
-    return Backend(log_odds, streams, CPU_BATCH_TOKENS, kept=function)
+    return Backend(compute, streams, CPU_BATCH_TOKENS, kept=function)
 
 
-BACKENDS: dict[str, Callable[[Checkpoint, str], Backend]] = {"tensorflow": load_tensorflow, "openvino": load_openvino}
+BACKENDS: dict[str, Callable[[Checkpoint, str, Output], Backend]] = {
+    "tensorflow": load_tensorflow,
+    "openvino": load_openvino,
+}
 
 
 def _load(
     checkpoint: Checkpoint,
     precision: str,
+    output: Output,
     compiled: Callable[..., Callable[..., Any]] = lambda step, *_: step,
     held: Callable[[Any], Any] = lambda weight: weight,
 ) -> Callable[..., Any]:
@@ -217,10 +220,11 @@ def _load(
     Without `compiled` it is for the caller to compile it as a whole. `held` is called with every weight and returns
     what the pass holds in its place.
     """
-    from nsp_bert.scoring.forward import load_weights, make_log_odds
+    from nsp_bert.scoring.forward import make_pass
+    from nsp_bert.scoring.weights import load_weights
 
-    weights = import_tensorflow().nest.map_structure(held, load_weights(checkpoint, precision))
-    return make_log_odds(checkpoint, weights, compiled)
+    loaded = load_weights(checkpoint, precision, HEAD_OF[output])
+    return make_pass(checkpoint, import_tensorflow().nest.map_structure(held, loaded), output, compiled)
 
 
 def _spread(strategy: Any, parts: list[np.ndarray]) -> Any:

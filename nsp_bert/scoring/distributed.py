@@ -18,20 +18,23 @@ from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.errors import UserError, first_line
 from nsp_bert.files import ROOT
 from nsp_bert.scoring.backends import Ahead, Backend, Part, load_backend
+from nsp_bert.scoring.outputs import Output
 from nsp_bert.scoring.windows import Batch, Window
 
 IN_FLIGHT = 2  # calls a worker: one is computed while the next one travels
 QUICK = 0.2  # seconds: where a call takes less, the next ones are larger
 KEPT_BACK = [".git", ".venv", "datasets", "models", "results", "tests", "*.unfinished"]  # workers need the code alone
-LoadBackend = Callable[[str, Checkpoint, str], Backend]
+LoadBackend = Callable[[str, Checkpoint, str, Output], Backend]
 
 
 class Worker:
     """A backend in a process of its own."""
 
-    def __init__(self, load: LoadBackend, name: str, checkpoint: Checkpoint, precision: str, cores: int | None):
+    def __init__(
+        self, load: LoadBackend, name: str, checkpoint: Checkpoint, precision: str, output: Output, cores: int | None
+    ):
         """Load the backend, for so many cores, or all."""
-        backend = load(name, checkpoint, precision)
+        backend = load(name, checkpoint, precision, output)
         self._backend = replace(backend, streams=min(backend.streams, cores or backend.streams))
         self._lock = Lock()
         self._window: object = None
@@ -130,6 +133,7 @@ def load_ray(
     name: str,
     checkpoint: Checkpoint,
     precision: str,
+    output: Output = "next-sentence",
     load: LoadBackend = load_backend,
 ) -> Crew:
     """Start the workers, on this machine for the address `ray`, else on the cluster `ray://HOST:PORT`.
@@ -145,7 +149,7 @@ def load_ray(
         "scheduling_strategy": "SPREAD",
     }
     actor = ray.remote(Worker).options(**options, **share)
-    crew = [actor.remote(load, name, checkpoint, precision, share.get("num_cpus")) for _ in range(count)]
+    crew = [actor.remote(load, name, checkpoint, precision, output, share.get("num_cpus")) for _ in range(count)]
     try:
         properties = ray.get([one.properties.remote() for one in crew])
     except ray.exceptions.RayError as error:

@@ -34,25 +34,41 @@ OpenJournal = Callable[[int, str], Journal | None]
 
 @dataclass(frozen=True)
 class PairTable(Generic[RowT]):
-    """The pairs of rows, `sizes[i]` of row i, one at least: all in turn, or some of them."""
+    """The pairs of rows, all in turn or some of them.
+
+    Row i has `sizes[i]` scores, one at least, and a pair `width` of them: one, or a score for every candidate.
+    """
 
     encode: Callable[[Iterable[RowT]], Iterable[EncodedPair]]
     rows: Sequence[RowT]
     sizes: Sequence[int]
+    width: int = 1
 
     @property
     def total(self) -> int:
-        """Number of pairs."""
+        """Number of scores."""
         return sum(self.sizes)
+
+    @property
+    def pairs(self) -> int:
+        """Number of pairs."""
+        return self.total // self.width
+
+    def whole(self, wanted: np.ndarray) -> np.ndarray:
+        """Return a mask bool (total,) with all scores of each pair of which it has one."""
+        return np.repeat(self._of_pairs(wanted), self.width)
+
+    def _of_pairs(self, wanted: np.ndarray) -> np.ndarray:
+        return np.logical_or.reduce(wanted.reshape(-1, self.width), axis=1)
 
     def all(self) -> Iterable[EncodedPair]:
         """Return all pairs."""
         return self.encode(self.rows)
 
     def at(self, wanted: np.ndarray) -> Iterable[EncodedPair]:
-        """Return the pairs that a mask bool (total,) wants, in their order."""
+        """Return the pairs of the scores that a mask bool (total,) wants, in their order."""
         touched = any_of_row(wanted, self.sizes)
-        kept = wanted[np.repeat(touched, self.sizes)]
+        kept = self._of_pairs(wanted[np.repeat(touched, self.sizes)])
         pairs = self.encode(compress(self.rows, touched))
         return pairs.at(np.flatnonzero(kept)) if isinstance(pairs, Stretchable) else compress(pairs, kept)
 
@@ -63,7 +79,7 @@ def any_of_row(mask: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
 
 
 class Scored:
-    """The log-odds of a table's pairs in one arithmetic: `values` float32 (n,), NaN where an interrupt came first.
+    """The scores of a table in one arithmetic: `values` float32 (n,), NaN where an interrupt came first.
 
     `pairs` were scored in `seconds`, without those that were there before.
     """
@@ -93,7 +109,7 @@ class Scored:
 
 
 class Twofold(Scored):
-    """The log-odds in the fast arithmetic, and of some pairs, which grow in number, in float32."""
+    """The scores in the fast arithmetic, and of some pairs, which grow in number, in float32."""
 
     def __init__(self, first: Scored, table: PairTable, engine: Engine, journal: Journal | None, progress: Progress):
         """Take the scores of the fast arithmetic. `journal` holds those in float32 that are there already."""
@@ -114,14 +130,16 @@ class Twofold(Scored):
 
     def refine(self, wanted: np.ndarray) -> None:
         """Score the pairs of a mask bool (n,) in float32; an interrupt leaves all as it is."""
-        wanted = wanted & ~self._exact
+        wanted = self._table.whole(wanted & ~self._exact)
         places = np.flatnonzero(wanted)
         if not len(places):
             return
         part = JournalPart(self._journal, places) if self._journal else None
         scorer = self._engine.scorer(EXACT)
         show = self._progress is True
-        found = scorer.score(self._table.at(wanted), len(places), part, progress=show, title="again in float32")
+        pairs, width = self._table.at(wanted), self._table.width
+        title = "again in float32"
+        found = scorer.score(pairs, len(places) // width, part, progress=show, title=title, width=width)
         self.seconds += found.seconds
         self.complete = found.complete
         if found.complete:
@@ -161,7 +179,7 @@ class Engine:
         """
         first = self.fast or self.precision
         journal = open_journal(table.total, first) if open_journal else None
-        found = self.scorer(first).score(table.all(), table.total, journal, progress=progress)
+        found = self.scorer(first).score(table.all(), table.pairs, journal, progress=progress, width=table.width)
         scored = Scored(found.values, found.complete, found.seconds, found.pairs)
         if not self.fast:
             return scored

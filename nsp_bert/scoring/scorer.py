@@ -1,7 +1,7 @@
-"""Encoded pairs -> IsNext log-odds, with the NSP head of a BERT checkpoint (paper, section 3).
+"""Encoded pairs -> scores of a BERT checkpoint: by its NSP head IsNext log-odds (paper, section 3), or another output.
 
-The score of a pair is logit(IsNext) - logit(NotNext) in float32. It ranks pairs exactly as the paper's IsNext
-probability does, but it never saturates into ties.
+The log-odds of a pair are logit(IsNext) - logit(NotNext) in float32. They rank pairs exactly as the paper's IsNext
+probability does, but they never saturate into ties.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from nsp_bert import STARTED
 from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.errors import UserError
 from nsp_bert.scoring.backends import Part, WindowScorer, load_backend
+from nsp_bert.scoring.outputs import Output
 from nsp_bert.scoring.score_files import Journal
 from nsp_bert.scoring.windows import make_windows
 from nsp_bert.terminal import progress_bar
@@ -31,24 +32,19 @@ Progress = bool | Callable[[int], object]
 
 
 class Scores(NamedTuple):
-    """Log-odds float32 (n,) in the order of the pairs, NaN where an interrupt came first; `complete` without it.
+    """Scores float32 (n * width,) in the order of the pairs, NaN where an interrupt came first; `complete` without it.
 
-    `seconds` is what this call took, and `kept` how many of the values were there before it.
+    `seconds` is what this call took for so many `pairs`, without those whose scores were there before it.
     """
 
     values: np.ndarray
     complete: bool
     seconds: float
-    kept: int = 0
-
-    @property
-    def pairs(self) -> int:
-        """Number of pairs that this call scored."""
-        return int((~np.isnan(self.values)).sum()) - self.kept
+    pairs: int
 
 
 class Scorer:
-    """The NSP head of one checkpoint, ready to score. `seconds` sums up what each step took."""
+    """One checkpoint with one output, ready to score. `seconds` sums up what each step took."""
 
     def __init__(
         self,
@@ -56,7 +52,8 @@ class Scorer:
         precision: str = "float32",
         batch_tokens: int | None = None,
         backend: str = "tensorflow",
-        load: Callable[[str, Checkpoint, str], WindowScorer] = load_backend,
+        load: Callable[[str, Checkpoint, str, Output], WindowScorer] = load_backend,
+        output: Output = "next-sentence",
     ):
         """Load the weights. `batch_tokens` bounds rows x padded length of a batch and does not change the scores.
 
@@ -64,7 +61,7 @@ class Scorer:
         """
         self.seconds = {"start-up": seconds_to_start()}
         with self._timed("loading"):
-            self._backend = load(backend, checkpoint, precision)
+            self._backend = load(backend, checkpoint, precision, output)
         self._batch_tokens = batch_tokens or self._backend.batch_tokens
 
     @property
@@ -83,41 +80,47 @@ class Scorer:
         *,
         progress: Progress = True,
         title: str = "scoring",
+        width: int = 1,
     ) -> Scores:
-        """Return the log-odds of `total` pairs; Ctrl-C ends early and keeps what is there.
+        """Return the scores of `total` pairs, `width` each; Ctrl-C ends early and keeps what is there.
 
         `journal` takes them on disk as they come; what it holds already is not scored again. `progress` shows a bar,
-        or hears how many pairs more are done. Raises UserError for log-odds that are no numbers, or where the journal
+        or hears how many pairs more are done. Raises UserError for scores that are no numbers, or where the journal
         cannot be written.
         """
-        values = journal.values if journal else np.full(total, np.nan, np.float32)
-        there = int((~np.isnan(values)).sum())
+        values = journal.values if journal else np.full(total * width, np.nan, np.float32)
+        waiting = np.isnan(values.reshape(-1, width)).any(axis=1)
+        there = done = total - int(waiting.sum())
         complete, started = True, time.monotonic()
         with progress_bar(total, title, " pairs", show=progress is True) as bar:
             advance = progress if callable(progress) else bar.update
             advance(there)
             try:
-                for places, log_odds in self._parts(pairs, values):
-                    advance(int(np.isnan(values[places]).sum()))
-                    values[places] = log_odds
+                for places, scores in self._parts(pairs, waiting):
+                    more = int(waiting[places].sum())
+                    waiting[places] = False
+                    done += more
+                    advance(more)
+                    flat = (places[:, None] * width + np.arange(width)).ravel()
+                    values[flat] = scores.ravel()
                     if journal:
-                        journal.add(places, log_odds)
+                        journal.add(flat, scores.ravel())
             except KeyboardInterrupt:
                 complete = False
-        return Scores(values, complete, time.monotonic() - started, there)
+        return Scores(values, complete, time.monotonic() - started, done - there)
 
-    def _parts(self, pairs: Iterable[EncodedPair], values: np.ndarray) -> Iterator[Part]:
-        """Yield the scores of pairs that have none among the values float32 (n,)."""
-        windows = make_windows(pairs, WINDOW_PAIRS, values)
+    def _parts(self, pairs: Iterable[EncodedPair], waiting: np.ndarray) -> Iterator[Part]:
+        """Yield the scores of the pairs that are waiting, bool (n,), for theirs."""
+        windows = make_windows(pairs, WINDOW_PAIRS, waiting.copy())
         parts = self._backend.parts(windows, self._batch_tokens, self._ahead)
         while True:
             with self._timed("scoring" if "first batch" in self.seconds else "first batch"):
                 part = next(parts, None)
             if part is None:
                 return
-            if not np.isfinite(part.log_odds).all():
+            if not np.isfinite(part.scores).all():
                 raise UserError(
-                    "the model's log-odds are not finite numbers: its weights are broken, or too large for float16;"
+                    "the model's scores are not finite numbers: its weights are broken, or too large for float16;"
                     " try --precision float32"
                 )
             yield part

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from nsp_bert.tokenization import EncodedPair, Inputs
+from nsp_bert.tokenization import EncodedPair, Inputs, Reads
 
 
 class Stretch(Protocol):
@@ -72,12 +72,27 @@ class PairList:
             token_ids[row, :length] = pair.token_ids
             segment_ids[row, pair.first_length : length] = 1
             position_ids[row, :length] = np.arange(length) if pair.position_ids is None else pair.position_ids
-        return token_ids, segment_ids, position_ids
+        return token_ids, segment_ids, position_ids, *_padded([pair.reads for pair in pairs if pair.reads])
+
+
+def _padded(reads: list[Reads]) -> Inputs:
+    """Return places int32 (B, P) and tokens int32 (B, P, C) of rows that may have fewer places; nothing of no rows."""
+    if not reads:
+        return ()
+    longest, candidates = max(len(one.places) for one in reads), len(reads[0].tokens[0])
+    places = np.zeros((len(reads), longest), np.int32)
+    tokens = np.full((len(reads), longest, candidates), -1, np.int32)
+    for row, one in enumerate(reads):
+        places[row, : len(one.places)] = one.places
+        tokens[row, : len(one.places)] = one.tokens
+    return places, tokens
 
 
 def _key(pair: EncodedPair) -> bytes:
     """Return bytes that are equal for equal pairs alone."""
-    return array("i", [pair.first_length, len(pair.token_ids), *pair.token_ids, *(pair.position_ids or ())]).tobytes()
+    reads = chain(pair.reads.places, *pair.reads.tokens) if pair.reads else ()
+    lengths = pair.first_length, len(pair.token_ids), len(pair.position_ids or ())
+    return array("i", [*lengths, *pair.token_ids, *(pair.position_ids or ()), *reads]).tobytes()
 
 
 class Batch(NamedTuple):
@@ -121,13 +136,13 @@ class Window(NamedTuple):
         return batches
 
 
-def make_windows(pairs: Iterable[EncodedPair], size: int, values: np.ndarray) -> Iterator[Window]:
-    """Yield the stream, `size` pairs at a time, without windows whose pairs all have their value float32 (n,)."""
+def make_windows(pairs: Iterable[EncodedPair], size: int, waiting: np.ndarray) -> Iterator[Window]:
+    """Yield the stream, `size` pairs at a time, without windows of which no pair is waiting, bool (n,)."""
     start = 0
     for stretch in pairs.stretches(size) if isinstance(pairs, Stretchable) else _lists(pairs, size):
-        waiting = np.isnan(values[start : start + len(stretch)])
-        if waiting.any():
-            yield Window(start, stretch, waiting)
+        of_window = waiting[start : start + len(stretch)]
+        if of_window.any():
+            yield Window(start, stretch, of_window)
         start += len(stretch)
 
 

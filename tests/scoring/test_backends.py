@@ -26,13 +26,13 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from nsp_bert.scoring.backends import load_tensorflow, replicate
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 checkpoint = open_checkpoint(sys.argv[1])
-both, one = replicate(checkpoint, "float32", ["CPU:0", "CPU:1"]), load_tensorflow(checkpoint, "float32")
+both, one = replicate(checkpoint, "float32", "next-sentence", ["CPU:0", "CPU:1"]), load_tensorflow(checkpoint, "float32", "next-sentence")
 rng = np.random.default_rng(0)
 for rows, length in ((6, 20), (5, 33), (1, 7)):
     ids = rng.integers(5, 20000, (rows, length)).astype(np.int32)
     segments = np.tile((np.arange(length) > length // 2).astype(np.int32), (rows, 1))
     positions = np.tile(np.arange(length, dtype=np.int32), (rows, 1))
-    np.testing.assert_allclose(both(ids, segments, positions), one(ids, segments, positions), atol=1e-5)
+    np.testing.assert_allclose(both.compute(ids, segments, positions), one.compute(ids, segments, positions), atol=1e-5)
 print("equal", both.batch_tokens)
 """
 

@@ -47,8 +47,8 @@ class Given:
         assert len(places) == total
         self.asked.append(places)
         if self.ends_at == len(self.asked):
-            return Scores(np.full(total, np.nan, np.float32), False, 0.0)
-        return Scores(self.values[places], True, 0.0)
+            return Scores(np.full(total, np.nan, np.float32), False, 0.0, 0)
+        return Scores(self.values[places], True, 0.0, total)
 
 
 def numbered(sizes: Sequence[int]) -> PairTable:

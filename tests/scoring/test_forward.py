@@ -17,7 +17,7 @@ from nsp_bert.scoring.scorer import EncodedPair, Scorer
 
 tf: Any = import_tensorflow()
 
-from nsp_bert.scoring.forward import load_weights  # noqa: E402
+from nsp_bert.scoring.weights import load_weights  # noqa: E402
 
 
 def pairs(count: int, seed: int, longest: int = 100) -> list[EncodedPair]:
@@ -58,8 +58,8 @@ def test_a_feed_forward_in_pieces_gives_the_same(checkpoint_dir: Path, monkeypat
     checkpoint, some = open_checkpoint(str(checkpoint_dir)), pairs(8, 4)
     whole = Scorer(checkpoint).score(some, len(some)).values
     inside, width = checkpoint.config["intermediate_size"], checkpoint.config["hidden_size"]
-    monkeypatch.setattr("nsp_bert.scoring.forward.KERNEL_SIZE", inside * width // 3)
-    pieces = load_weights(checkpoint, "float32").layers[0].forward
+    monkeypatch.setattr("nsp_bert.scoring.weights.KERNEL_SIZE", inside * width // 3)
+    pieces = load_weights(checkpoint, "float32", "NSP").layers[0].forward
     assert len(pieces) == 4  # three would not be equal
     assert {up.kernel.shape.as_list()[1] for up, _ in pieces} == {inside // 4}
     np.testing.assert_allclose(Scorer(checkpoint).score(some, len(some)).values, whole, atol=1e-5)

@@ -1,0 +1,14 @@
+"""What a model says of an encoded pair, and the head that it takes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from nsp_bert.checkpoints.model_cards import Head
+
+Output = Literal["next-sentence", "masked", "causal", "mean"]
+"""The log-odds of IsNext; sums of log-probabilities of tokens at places, by a model that sees all of the text
+(`masked`) or what is before the place (`causal`, without segments); the mean of the last layer over all tokens."""
+
+HEAD_OF: dict[Output, Head] = {"next-sentence": "NSP", "masked": "MLM", "causal": "MLM", "mean": "encoder"}
+READS: tuple[Output, ...] = ("masked", "causal")  # these are told which tokens at which places
