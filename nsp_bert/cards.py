@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from typing_extensions import Self
 
 from nsp_bert.errors import UserError, first_line, meant
 from nsp_bert.files import DATASETS
+from nsp_bert.patterns import MethodFacts, Strict
 
 CARDS = DATASETS / "cards"
 SAMPLE_DIR = DATASETS / "sample"
@@ -21,12 +22,6 @@ CANDIDATES_CONTRAST, SAMPLES_CONTRAST = "candidates-contrast", "samples-contrast
 Position = Literal["prefix", "suffix"]
 Positions = Literal["hard", "soft"]
 Stages = Literal[1, 2]
-
-
-class Strict(BaseModel):
-    """A part of a card: an unknown key or a wrong type is an error."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Template(Strict):
@@ -76,7 +71,7 @@ class Submission(Strict):
     answer_type: Literal["string", "integer"] = "string"
 
 
-class CardBase(Strict):
+class CardBase(MethodFacts):
     """What every card says. `position` is where the prompt is; `dev_split` teaches thresholds."""
 
     takes_templates: ClassVar[bool] = False  # templates are the task's prompts
@@ -102,11 +97,6 @@ class CardBase(Strict):
     max_length: int = 128
     submission: Submission | None = None
     templates: list[Template] = Field(default=[], description="prompts with {}; the last is the default")
-
-    @property
-    def label_values(self) -> tuple[str, ...]:
-        """The labels that every row is offered, in the order of its scores; none where rows differ."""
-        return ()
 
     @property
     def other_files(self) -> tuple[str, ...]:
@@ -170,6 +160,7 @@ class ClassificationCard(CardBase):
 
     takes_templates = True
     script = "nsp_bert_classification.py"
+    slots = frozenset({"text"})
 
     task: Literal["classification"]
     fields: ClassificationFields
@@ -181,8 +172,13 @@ class ClassificationCard(CardBase):
         """The label values."""
         return tuple(self.labels)
 
+    @property
+    def own_words(self) -> dict[str, str]:
+        """The label words."""
+        return self.labels
+
     @model_validator(mode="after")
-    def _check_words(self) -> Self:
+    def _check_template_words(self) -> Self:
         for template in self.templates:
             if template.words is not None and list(template.words) != list(self.labels):
                 raise ValueError(f"templates: the words of {template.text!r} must name the labels in their order")
@@ -207,6 +203,7 @@ class SentencePairCard(CardBase):
 
     mapping = SAMPLES_CONTRAST
     script = "nsp_bert_sentence_pair.py"
+    slots = frozenset({"text", "other"})
 
     task: Literal["sentence-pair"]
     fields: PairFields
@@ -240,6 +237,7 @@ class CoreferenceCard(CardBase):
     takes_stages = True
     mapping = SAMPLES_CONTRAST
     script = "nsp_bert_coreference_resolution.py"
+    slots = frozenset({"text", "pronoun", "span"})
 
     task: Literal["coreference"]
     fields: CoreferenceFields
@@ -265,6 +263,7 @@ class ClozeCard(CardBase):
 
     takes_positions = True
     script = "nsp_bert_cloze_style.py"
+    slots = frozenset({"before", "after"})
 
     task: Literal["cloze"]
     fields: ClozeFields

@@ -26,7 +26,8 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from nsp_bert.scoring.backends import load_tensorflow, replicate
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 checkpoint = open_checkpoint(sys.argv[1])
-both, one = replicate(checkpoint, "float32", "next-sentence", ["CPU:0", "CPU:1"]), load_tensorflow(checkpoint, "float32", "next-sentence")
+both = replicate(checkpoint, "float32", "next-sentence", ["CPU:0", "CPU:1"])
+one = load_tensorflow(checkpoint, "float32", "next-sentence")
 rng = np.random.default_rng(0)
 for rows, length in ((6, 20), (5, 33), (1, 7)):
     ids = rng.integers(5, 20000, (rows, length)).astype(np.int32)

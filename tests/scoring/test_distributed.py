@@ -201,6 +201,10 @@ def summing(rows: list[int]) -> Callable[..., Backend]:
     return load
 
 
+def worker(rows: list[int]) -> Worker:
+    return Worker(summing(rows), "", Checkpoint, "", "next-sentence", 1)
+
+
 @given(
     texts=st.lists(st.text("abc", max_size=9), max_size=40),
     window=st.integers(1, 50),
@@ -215,7 +219,7 @@ def test_workers_share_windows(texts: list[str], window: int, batches: list[int]
     )
     pairs = list(every) if encoded else every
     ray, rows_here, rows_there = RayHere(seed), [], []
-    crew = [(ray.actor(Worker(summing(rows_there), "", Checkpoint, "", "next-sentence", 1)), count) for count in batches]
+    crew = [(ray.actor(worker(rows_there)), count) for count in batches]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "ray", ray)
         patch.setattr(scoring, "WINDOW_PAIRS", window)
@@ -231,7 +235,7 @@ def test_texts_are_tokenised_by_the_workers(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(scoring, "WINDOW_PAIRS", 6)
     tokenised.clear()
     pairs = encode_label_pairs(PairEncoder(where_tokenised, 1, 2, 12), ["t", "u", "v", "w"], ["p", "q", "r"], "suffix")
-    crew = Crew(ray, [(ray.actor(Worker(summing([]), "", Checkpoint, "", "next-sentence", 1)), 1)], 64)
+    crew = Crew(ray, [(ray.actor(worker([])), 1)], 64)
     assert Scorer(Checkpoint, load=lambda *_: crew).score(pairs, 12).complete
     assert sorted(tokenised) == [("p", False), ("q", False), ("r", False), *((text, True) for text in "tuvw")]
 
@@ -241,7 +245,11 @@ def test_who_has_no_window_helps_with_another_s(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "ray", ray)
     pairs = [EncodedPair([2, number, 3], 2) for number in range(5, 65)]
     rows: list[list[int]] = [[], [], []]
-    crew = Crew(ray, [(ray.actor(Worker(summing(one), "", Checkpoint, "", "next-sentence", 1)), 1) for one in rows], batch_tokens=6)
+    crew = Crew(
+        ray,
+        [(ray.actor(worker(one)), 1) for one in rows],
+        batch_tokens=6,
+    )
     assert Scorer(Checkpoint, load=lambda *_: crew).score(pairs, 60).complete
     assert min(map(len, rows)) >= 2
     assert sum(map(len, rows)) == 30
