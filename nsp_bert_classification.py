@@ -38,9 +38,10 @@ from nsp_bert.own_texts import OwnTexts, classify_own_texts
 from nsp_bert.results.published import paper_number
 from nsp_bert.runner import Runner
 from nsp_bert.session import Options
+from nsp_bert.tasks import ClassificationTask
 from nsp_bert.terminal import run_main
 from nsp_bert.zero_shot import MAX_LENGTH
-from utils import ClassificationTask, load_examples
+from utils import load_examples
 
 OWN_OPTIONS = ("labels", "text", "input", "text_column", "label_column")
 OWN_TEXTS = f"""Answers are shown, or go to --output FILE (- prints them). Options of a dataset's files do not

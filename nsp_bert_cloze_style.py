@@ -21,8 +21,9 @@ from nsp_bert.methods.contrast import contrast
 from nsp_bert.results.published import paper_number
 from nsp_bert.runner import Runner
 from nsp_bert.session import Options
+from nsp_bert.tasks import ClozeTask
 from nsp_bert.terminal import run_main
-from utils import ClozeTask, load_examples
+from utils import load_examples
 
 
 def main(arguments: list[str] | None) -> int:

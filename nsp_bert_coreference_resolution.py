@@ -24,8 +24,9 @@ from nsp_bert.methods.ranking import Ranking
 from nsp_bert.results.published import paper_number
 from nsp_bert.runner import Runner
 from nsp_bert.session import Options
+from nsp_bert.tasks import CoreferenceTask
 from nsp_bert.terminal import run_main
-from utils import CoreferenceTask, load_dev_and_test
+from utils import load_dev_and_test
 
 
 def main(arguments: list[str] | None) -> int:

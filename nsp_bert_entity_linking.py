@@ -37,8 +37,9 @@ from nsp_bert.results.runs import Answer, Run, accuracy_of
 from nsp_bert.rows import Example, Rows
 from nsp_bert.runner import Runner
 from nsp_bert.session import Options, Session
+from nsp_bert.tasks import EntityTask
 from nsp_bert.terminal import run_main
-from utils import EntityTask, load_entity_mentions
+from utils import load_entity_mentions
 
 LINKING: Literal["linking"] = "linking"
 TYPING: Literal["typing"] = "typing"

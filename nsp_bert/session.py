@@ -37,7 +37,7 @@ TaskT = TypeVar("TaskT", bound="Task")
 
 
 class Task(Protocol[ContentT]):
-    """A dataset's rows under one prompt, as the engine sees them; utils.py holds the kinds."""
+    """A dataset's rows under one prompt, as the engine sees them; nsp_bert.tasks holds the kinds."""
 
     @property
     def card(self) -> CardBase:

@@ -10,8 +10,10 @@ from conftest import write_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nsp_bert.contents import Cloze
+from nsp_bert.encoding import encode_clozes
+from nsp_bert.tokenization import PairEncoder
 from nsp_bert_cloze_style import main
-from utils import Cloze, PairEncoder, encode_clozes
 
 short = st.text("abcdef", max_size=30)
 words = st.lists(st.text("XYZ", min_size=1, max_size=9), min_size=1, max_size=9)
