@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, TypeVar
@@ -14,52 +13,11 @@ from typing_extensions import Self
 
 from nsp_bert.errors import UserError, first_line, meant
 from nsp_bert.files import DATASETS
-from nsp_bert.patterns import MethodFacts, Strict
+from nsp_bert.prompts import MethodFacts, Position, Prompt, Strict, Template, check_slot, parse_template
 
 CARDS = DATASETS / "cards"
 SAMPLE_DIR = DATASETS / "sample"
 CANDIDATES_CONTRAST, SAMPLES_CONTRAST = "candidates-contrast", "samples-contrast"  # paper, section 3.3
-Position = Literal["prefix", "suffix"]
-Positions = Literal["hard", "soft"]
-Stages = Literal[1, 2]
-
-
-class Template(Strict):
-    """A prompt with a `{}`; `words` replaces the card's label words for this template alone."""
-
-    text: str
-    words: dict[str, str] | None = None
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """One choice of every prompt option: where the prompt is, and what else the task asks for.
-
-    `number` counts the card's templates from 1 and is None for a text of the user's own.
-    """
-
-    position: Position
-    template: Template | None = None
-    number: int | None = None
-    stages: Stages | None = None
-    positions: Positions | None = None
-
-    @property
-    def text(self) -> str:
-        """The template's text, empty for a task without templates."""
-        return self.template.text if self.template else ""
-
-    @property
-    def settings(self) -> dict[str, str | int | None]:
-        """What a result file says of it."""
-        template = {"template": self.template.text, "template_number": self.number} if self.template else {}
-        return template | self.own | {"prompt_position": self.position}
-
-    @property
-    def own(self) -> dict[str, str | int | None]:
-        """The options that are the task's own."""
-        values = {"stages": self.stages, "positions": self.positions}
-        return {name: value for name, value in values.items() if value is not None}
 
 
 class Submission(Strict):
@@ -139,12 +97,6 @@ class CardBase(MethodFacts):
             if template.text == choice:
                 return number, template
         return None, parse_template(choice)
-
-
-def check_slot(key: str, text: str) -> None:
-    """Raise ValueError unless `{}` is in a prompt exactly once."""
-    if text.count("{}") != 1:
-        raise ValueError(f"{key}: {text!r} must hold {{}} once")
 
 
 class ClassificationFields(Strict):
@@ -329,13 +281,6 @@ class EntityLinkingCard(CardBase):
 Card = ClassificationCard | SentencePairCard | CoreferenceCard | ClozeCard | EntityLinkingCard
 CardT = TypeVar("CardT", bound=Card)
 ADAPTER: TypeAdapter[Card] = TypeAdapter(Annotated[Card, Field(discriminator="task")])
-
-
-def parse_template(text: str) -> Template:
-    """Return a template from its text. Raises UserError unless `{}` is in it exactly once."""
-    if text.count("{}") != 1:
-        raise UserError(f"--template {text!r}: {{}} must stand in it once, where the label word goes")
-    return Template(text=text)
 
 
 def card_names(folder: Path | None = None) -> list[str]:

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nsp_bert.cards import Position
 from nsp_bert.checkpoints.checkpoint import SPECIALS_PER_PAIR
 from nsp_bert.contents import Cloze, Mention, Question, SentencePair
+from nsp_bert.prompts import Position
 from nsp_bert.tokenization import EncodedPair, Inputs, PairEncoder, Part
 
 

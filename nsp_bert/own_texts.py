@@ -15,11 +15,12 @@ from typing import TextIO
 
 import numpy as np
 
-from nsp_bert.cards import CANDIDATES_CONTRAST, Position, parse_template
+from nsp_bert.cards import CANDIDATES_CONTRAST
 from nsp_bert.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from nsp_bert.errors import UserError
 from nsp_bert.files import digest
 from nsp_bert.own_input import DELIMITERS, JSON_LINES, OwnText, OwnTexts, Source, read_labels
+from nsp_bert.prompts import Position, parse_template
 from nsp_bert.results.answers import (
     SHOWN,
     AnswerFile,

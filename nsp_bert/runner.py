@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Generic
+from typing import Generic, cast
 
-from nsp_bert.cards import CardT, Prompt, cards_of
+from typing_extensions import Self
+
+from nsp_bert.cards import CardT, cards_of
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.errors import UserError
 from nsp_bert.files import locked_folder, remove_leftovers
@@ -19,11 +21,11 @@ from nsp_bert.results.summary import Summary, file_stem
 from nsp_bert.results.tables import print_table
 from nsp_bert.scoring.exact import Engine
 from nsp_bert.scoring.score_files import ScoreFiles, remove_journals
-from nsp_bert.session import ZERO_SHOT, Method, Options, Scorers, Session, choose_data
+from nsp_bert.session import ZERO_SHOT, Choices, Method, Options, PromptT, Scorers, Session, choose_data
 from nsp_bert.terminal import INTERRUPTED
 
 
-class Runner(Generic[CardT]):
+class Runner(Generic[CardT, PromptT]):
     """Yields a session for each dataset and prompt that is to be run, and takes the runs that a script makes of it.
 
     with Runner(options, ClozeCard, __file__) as runner:
@@ -34,13 +36,22 @@ class Runner(Generic[CardT]):
     The output folder is its own until the block ends.
     """
 
-    def __init__(self, options: Options, kind: type[CardT], script: str, method: Method = ZERO_SHOT):
+    def __init__(
+        self,
+        options: Options,
+        kind: type[CardT],
+        script: str,
+        method: Method = ZERO_SHOT,
+        choices: Choices[PromptT] | None = None,
+    ):
         """Open the checkpoint. `kind` is the task's card, `script` the file that runs it.
 
-        Raises UserError for a checkpoint without the method's heads.
+        `choices` are the prompts, those of the options without. Raises UserError for a checkpoint without the method's
+        heads.
         """
         self._folders = ExitStack()
         self._options, self._script, self._method = options, Path(script), method
+        self._choices = choices or cast(Choices[PromptT], options.prompt)
         self._checkpoint = open_checkpoint(options.model, method.heads)
         if self._checkpoint.remark:
             print(self._checkpoint.remark)
@@ -48,7 +59,7 @@ class Runner(Generic[CardT]):
         self._scorers = Scorers(self._checkpoint, options, method.output)
         self._summaries: list[Summary] = []
 
-    def __enter__(self) -> Runner[CardT]:
+    def __enter__(self) -> Self:
         """Take the output folders. Raises UserError where one cannot be written, or another run is writing there."""
         with self._folders:
             wanted = filter(None, (self._options.output, self._options.submission))
@@ -67,11 +78,11 @@ class Runner(Generic[CardT]):
         """What has been run or kept so far."""
         return self._summaries
 
-    def __iter__(self) -> Iterator[Session[CardT]]:
+    def __iter__(self) -> Iterator[Session[CardT, PromptT]]:
         """Yield the sessions to run; an interrupted run is the last."""
         for card in self._cards:
-            for prompt in self._options.prompt.prompts(card):
-                session = self._session(card, prompt)
+            for prompt in self._choices.prompts(card):
+                session = self._session(self._choices.card(card), prompt)
                 kept = self._kept(session)
                 self._summaries += kept
                 if not kept:
@@ -79,7 +90,7 @@ class Runner(Generic[CardT]):
                 if not self._summaries[-1].complete:
                     return
 
-    def add(self, session: Session[CardT], *runs: Run) -> None:
+    def add(self, session: Session[CardT, PromptT], *runs: Run) -> None:
         """Take the runs that a session's dataset gives, one at least, and write their files."""
         parts = [replace(run, parts=len(runs)) for run in runs]
         complete = all(run.complete for run in parts)
@@ -107,7 +118,7 @@ class Runner(Generic[CardT]):
             print(zip_submissions(self._options.submission))
         return 0 if complete else INTERRUPTED
 
-    def _session(self, card: CardT, prompt: Prompt) -> Session[CardT]:
+    def _session(self, card: CardT, prompt: PromptT) -> Session[CardT, PromptT]:
         """Return the session of a dataset under a prompt, not yet with files."""
         options, data = self._options, choose_data(card, self._options.data_dir)
         if options.submission:
@@ -120,12 +131,12 @@ class Runner(Generic[CardT]):
         fingerprint = take_fingerprint(self._script, card, session.split, data.folder, self._checkpoint, settings)
         return replace(session, fingerprint=fingerprint)
 
-    def _folder(self, session: Session[CardT]) -> Path | None:
+    def _folder(self, session: Session[CardT, PromptT]) -> Path | None:
         """Return the folder of a session's files, None without --output."""
         options = self._options
-        return options.output / options.prompt.folder(session.prompt) if options.output else None
+        return options.output / self._choices.folder(session.prompt) if options.output else None
 
-    def _kept(self, session: Session[CardT]) -> list[Summary]:
+    def _kept(self, session: Session[CardT, PromptT]) -> list[Summary]:
         """Return the summaries of a session's runs where `--resume` finds all of them, complete and of the same making.
 
         Raises UserError where the folder holds another run of the same name.
@@ -144,7 +155,7 @@ class Runner(Generic[CardT]):
         print(f"{session.card.title} {session.split}: is there already in {folder}")
         return kept
 
-    def _with_files(self, session: Session[CardT]) -> Session[CardT]:
+    def _with_files(self, session: Session[CardT, PromptT]) -> Session[CardT, PromptT]:
         """Return the session with the files that its scores go to as they come."""
         folder = self._folder(session)
         if not folder or not session.fingerprint:
@@ -165,7 +176,7 @@ def choose_cards(names: Sequence[str] | None, kind: type[CardT], language: str) 
     return sorted(cards, key=lambda card: names.index(card.name)) if names else cards
 
 
-def refuse_another(there: Iterable[Summary], session: Session[CardT], folder: Path) -> None:
+def refuse_another(there: Iterable[Summary], session: Session[CardT, PromptT], folder: Path) -> None:
     """Raise UserError where a folder holds the result of another run under the name of the session's."""
     now = session.headline | {"model": session.model, "method": session.method.name}
     for one in there:

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, Literal, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
+from typing_extensions import TypeVar
 
 from nsp_bert.answer_mapping import Predictions
-from nsp_bert.cards import SAMPLE_DIR, CardBase, CardT, Position, Positions, Prompt, Stages, Template
+from nsp_bert.cards import SAMPLE_DIR, Card, CardBase, CardT
 from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.checkpoints.model_cards import Head
 from nsp_bert.errors import UserError
 from nsp_bert.files import DATASETS
+from nsp_bert.prompts import PatternPrompt, Position, Positions, Prompt, Stages, Template
 from nsp_bert.results.runs import Subject
 from nsp_bert.results.summary import NSP_BERT, Fingerprint
 from nsp_bert.rows import FIRST_SEED, ContentT, Example, Selection
@@ -33,7 +35,8 @@ PREFIX_OR_SUFFIX: tuple[Position, ...] = ("prefix", "suffix")
 ONE_OR_TWO: tuple[Stages, ...] = (1, 2)
 HARD_OR_SOFT: tuple[Positions, ...] = ("hard", "soft")
 ValueT = TypeVar("ValueT")
-TaskT = TypeVar("TaskT", bound="Task")
+TaskT = TypeVar("TaskT", bound="PromptedTask")
+PromptT = TypeVar("PromptT", bound=Prompt | PatternPrompt, default=Prompt)
 
 
 class Task(Protocol[ContentT]):
@@ -52,7 +55,11 @@ class Task(Protocol[ContentT]):
         """The labels that every example is offered, in the order of its scores; none where they differ."""
 
     @property
-    def prompt(self) -> Prompt:
+    def mapping(self) -> str:
+        """How scores become labels: candidates-contrast or samples-contrast."""
+
+    @property
+    def prompt(self) -> Prompt | PatternPrompt:
         """The prompt, every option of it set."""
 
     @property
@@ -71,6 +78,10 @@ class Task(Protocol[ContentT]):
     def sizes(self) -> list[int]:
         """How many scores each content has."""
 
+    @property
+    def width(self) -> int:
+        """How many of them come from one encoded pair."""
+
     def pairs(self, contents: Iterable[ContentT]) -> Iterable[EncodedPair]:
         """Return the encoded pairs of each content in turn."""
 
@@ -85,6 +96,14 @@ class Task(Protocol[ContentT]):
 
     def more(self, place: int) -> dict[str, object]:
         """Return what else the result file says of the example at a place."""
+
+
+class PromptedTask(Task[ContentT], Protocol[ContentT]):
+    """A task whose prompt is one of the card's templates."""
+
+    @property
+    def prompt(self) -> Prompt:
+        """The prompt, every option of it set."""
 
     def with_template(self: TaskT, number: int, template: Template) -> TaskT:
         """Return the same task under another of the card's templates."""
@@ -134,6 +153,10 @@ class PromptOptions(BaseModel):
             return (None,)
         return (given,) if given is not None else every if self.ablate else (default,)
 
+    def card(self, card: CardT) -> CardT:
+        """Return the card as it is."""
+        return card
+
     def folder(self, prompt: Prompt) -> str:
         """Return the folder of a prompt's run below `--output`: none, but with `ablate` one that tells what varies."""
         if not self.ablate:
@@ -145,6 +168,19 @@ class PromptOptions(BaseModel):
             "positions": None if self.positions else prompt.positions,
         }
         return ".".join(f"{name}-{value}" for name, value in chosen.items() if value is not None)
+
+
+class Choices(Protocol[PromptT]):
+    """The prompts that a method is to be run with."""
+
+    def prompts(self, card: Card) -> Iterator[PromptT]:
+        """Yield the prompts to run. Raises UserError for what the card does not have."""
+
+    def card(self, card: CardT) -> CardT:
+        """Return a card with what the method replaces of it."""
+
+    def folder(self, prompt: PromptT) -> str:
+        """Return the folder of a prompt's run below `--output`."""
 
 
 class Options(BaseModel):
@@ -174,6 +210,7 @@ class Options(BaseModel):
     batch_curve: bool = False
     seeds: int = 5
     part: Literal["linking", "typing", "both"] = "both"
+    words: str | None = None
     prompt: PromptOptions = PromptOptions()
 
     @property
@@ -228,11 +265,11 @@ def choose_data(card: CardBase, data_dir: Path | None) -> Data:
 
 
 @dataclass(frozen=True)
-class Session(Generic[CardT]):
+class Session(Generic[CardT, PromptT]):
     """One dataset's run: its card, its prompt, its data, the model, the options, what it depends on, its files."""
 
     card: CardT
-    prompt: Prompt
+    prompt: PromptT
     data: Data
     method: Method
     checkpoint: Checkpoint
@@ -309,7 +346,7 @@ class Session(Generic[CardT]):
         return (
             not self.data.sample
             and self.selection == Selection()
-            and self.prompt.position == self.card.position
+            and self.prompt.is_comparable(self.card)
             and self.max_length == self.card.max_length
         )
 
@@ -319,7 +356,7 @@ class Session(Generic[CardT]):
             card=self.card.name,
             title=" ".join(filter(None, (self.card.title, task.part))),
             task=self.card.task,
-            mapping=self.card.mapping,
+            mapping=task.mapping,
             split=self.split,
             model=self.model,
             labels=task.labels,
@@ -334,10 +371,9 @@ class Session(Generic[CardT]):
     def announce(self, task: Task[ContentT]) -> None:
         """Print what runs on what."""
         sample = " (bundled sample)" if self.data.sample else ""
-        prompt = f"{task.prompt.position} {task.prompt.text}".strip()
-        how = ", ".join([prompt, *(f"{name} {value}" for name, value in task.prompt.own.items())])
         on = " on openvino" if self.options.backend == "openvino" else ""
         print(
-            f"{self.card.title} {self.split}{sample}: {task.size} = {sum(task.sizes)} pairs, {how}, {self.model},"
+            f"{self.card.title} {self.split}{sample}: {task.size} = {sum(task.sizes) // task.width} pairs,"
+            f" {task.prompt.shown}, {self.model},"
             f" {self.engine.words}{on}"
         )

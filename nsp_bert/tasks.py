@@ -20,16 +20,7 @@ from nsp_bert.answer_mapping import (
     learn_thresholds,
     thresholds_undecided,
 )
-from nsp_bert.cards import (
-    CardT,
-    ClassificationCard,
-    ClozeCard,
-    CoreferenceCard,
-    EntityLinkingCard,
-    Prompt,
-    SentencePairCard,
-    Template,
-)
+from nsp_bert.cards import CardT, ClassificationCard, ClozeCard, CoreferenceCard, EntityLinkingCard, SentencePairCard
 from nsp_bert.contents import Cloze, Mention, Question, SentencePair, Text
 from nsp_bert.encoding import (
     encode_clozes,
@@ -38,6 +29,7 @@ from nsp_bert.encoding import (
     encode_mentions,
     encode_sentence_pairs,
 )
+from nsp_bert.prompts import Prompt, Template
 from nsp_bert.rows import ContentT, Example, Rows
 from nsp_bert.tokenization import EncodedPair, PairEncoder
 
@@ -65,6 +57,16 @@ class Task(Generic[CardT, ContentT]):
     def labels(self) -> tuple[str, ...]:
         """The card's labels, none where candidates differ."""
         return self.card.label_values
+
+    @property
+    def mapping(self) -> str:
+        """The card's."""
+        return self.card.mapping
+
+    @property
+    def width(self) -> int:
+        """One: a pair has one score."""
+        return 1
 
     def more(self, place: int) -> dict[str, object]:
         """Return nothing: scores and text say all."""

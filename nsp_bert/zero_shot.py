@@ -18,11 +18,11 @@ from typing import Any, overload
 import numpy as np
 
 from nsp_bert.answer_mapping import best_undecided
-from nsp_bert.cards import Position, parse_template
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL
 from nsp_bert.encoding import LabelPairs, encode_label_pairs
 from nsp_bert.errors import UserError
+from nsp_bert.prompts import Position, parse_template
 from nsp_bert.scoring.exact import Engine, PairTable, Question, settle_and_check
 from nsp_bert.scoring.precision import AUTO
 from nsp_bert.scoring.scorer import Progress, Scorer

@@ -16,7 +16,7 @@ from nsp_bert.results.runs import Answer, Run, accuracy_of, rounded
 from nsp_bert.results.summary import CONTENT_FREE, ENSEMBLE, Calibrated, calibration_key
 from nsp_bert.rows import ContentT
 from nsp_bert.scoring.exact import PairTable, Question, Scored
-from nsp_bert.session import Session, Task
+from nsp_bert.session import PromptedTask, Session
 
 # Words for nothing and bare punctuation (Zhao et al. 2021 take "N/A" too). The empty text that they also take would
 # leave a segment of [SEP] alone, which no pre-training shows.
@@ -30,7 +30,7 @@ class Combined:
     `interval` and `spread` go from all of the parts' scores, one after the other, to those that predict, and back.
     """
 
-    task: Task
+    task: PromptedTask
     parts: Sequence[Scored]
 
     name: ClassVar[str]
@@ -78,7 +78,7 @@ class ContentFree(Combined):
     name = CONTENT_FREE
 
     @classmethod
-    def of(cls, task: Task[ContentT], session: Session[CardT], headline: Scored) -> ContentFree:
+    def of(cls, task: PromptedTask[ContentT], session: Session[CardT], headline: Scored) -> ContentFree:
         """Score the neutral texts."""
         texts = NEUTRAL_TEXTS.get(task.card.language, NEUTRAL_TEXTS["en"])
         neutral = [[content.with_text(text) for text in texts] for content in task.contents]
@@ -121,7 +121,7 @@ class Ensemble(Combined):
     name = ENSEMBLE
 
     @classmethod
-    def of(cls, task: Task[ContentT], session: Session[CardT], headline: Scored) -> Ensemble:
+    def of(cls, task: PromptedTask[ContentT], session: Session[CardT], headline: Scored) -> Ensemble:
         """Score the other templates, until one is interrupted."""
         own = task.prompt.number
         parts = [headline] if own else []
@@ -146,7 +146,7 @@ class Ensemble(Combined):
         return Calibrated(templates=[template.text for template in self.task.card.templates])
 
 
-def score_more(table: PairTable, task: Task[ContentT], session: Session[CardT], what: str) -> Scored:
+def score_more(table: PairTable, task: PromptedTask[ContentT], session: Session[CardT], what: str) -> Scored:
     """Return the scores of more pairs than the headline's."""
     print(f"{session.subject(task).title} {what}: {table.total} more pairs")
     return session.score(table)
@@ -155,7 +155,7 @@ def score_more(table: PairTable, task: Task[ContentT], session: Session[CardT], 
 METHODS: tuple[type[ContentFree | Ensemble], ...] = (ContentFree, Ensemble)
 
 
-def score_calibrated(task: Task[ContentT], session: Session[CardT], headline: Scored) -> list[Combined]:
+def score_calibrated(task: PromptedTask[ContentT], session: Session[CardT], headline: Scored) -> list[Combined]:
     """Return the scores of each method of `--calibration`; an interrupted one is the last."""
     found: list[Combined] = []
     for method in METHODS:
@@ -165,11 +165,13 @@ def score_calibrated(task: Task[ContentT], session: Session[CardT], headline: Sc
     return found
 
 
-def _applies(name: str, task: Task[ContentT]) -> bool:
+def _applies(name: str, task: PromptedTask[ContentT]) -> bool:
     return name != ENSEMBLE or len(task.card.templates) > 1
 
 
-def add_calibrated(run: Run, task: Task[ContentT], session: Session[CardT], calibrated: Sequence[Combined]) -> Run:
+def add_calibrated(
+    run: Run, task: PromptedTask[ContentT], session: Session[CardT], calibrated: Sequence[Combined]
+) -> Run:
     """Return a run with what each method would have answered beside its answers.
 
     A run that is not complete stays as it is. One whose calibration is interrupted keeps its answers and is no longer

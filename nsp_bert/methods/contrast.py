@@ -2,47 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from nsp_bert.answer_mapping import Predictions, split_by_sizes
-from nsp_bert.cards import SAMPLES_CONTRAST, CardT
+from nsp_bert.answer_mapping import split_by_sizes
+from nsp_bert.cards import CardT
 from nsp_bert.methods.calibration import add_calibrated, score_calibrated
+from nsp_bert.methods.scored import score_task, settled_run
 from nsp_bert.results.published import Published
-from nsp_bert.results.runs import Answer, Run, rounded
-from nsp_bert.results.summary import Details, PrecisionCheck
+from nsp_bert.results.runs import Run
 from nsp_bert.rows import ContentT
-from nsp_bert.scoring.exact import Check, Engine, PairTable, Question, Scored, Undecided, settle_and_check
-from nsp_bert.session import Session, Task
+from nsp_bert.scoring.exact import Question, Undecided
+from nsp_bert.session import PromptedTask, Session, Task
 
 
 def contrast(
-    task: Task[ContentT],
+    task: PromptedTask[ContentT],
     session: Session[CardT],
     published: Published | None = None,
     beside: Undecided | None = None,
 ) -> Run:
-    """Score a task's pairs and return its run.
+    """Score a task's pairs and return its run, with what `--calibration` asks for.
 
-    The published number stays out where the run is not comparable: other data, position or length, unfinished. An
-    interrupted run keeps the examples whose scores are all there. `beside` says on which of the examples' scores what
-    is shown beside the predictions depends.
+    `beside` says on which of the examples' scores what is shown beside the predictions depends. `settled_run` says what
+    becomes of the published number, and of an interrupted run.
     """
-    session.announce(task)
-    scored = session.score(PairTable(task.pairs, task.contents, task.sizes))
+    scored = score_task(task, session)
     calibrated = score_calibrated(task, session, scored)
-    questions = [Question([scored], task.undecided), *(one.question for one in calibrated)]
+    questions = [one.question for one in calibrated]
     if beside:
         questions.append(Question([scored], OfExamples(task, beside)))
-    check = settle_and_check(questions, scored, task.sizes, lambda values: _predict(task, values).labels)
-    run = make_run(task, session, scored, check, published)
-    return add_calibrated(run, task, session, calibrated)
-
-
-def _predict(task: Task[ContentT], values: np.ndarray) -> Predictions:
-    return task.predict(split_by_sizes(task.sizes, values))
+    return add_calibrated(settled_run(task, session, scored, published, questions), task, session, calibrated)
 
 
 @dataclass(frozen=True)
@@ -59,68 +50,3 @@ class OfExamples:
         found = np.zeros(len(low), bool)
         found[places] = self.undecided(low[places], high[places])
         return found
-
-
-def make_run(
-    task: Task[ContentT], session: Session[CardT], scored: Scored, check: Check, published: Published | None
-) -> Run:
-    """Return the run of these scores."""
-    predictions = _predict(task, scored.values)
-    thresholds = None if predictions.thresholds is None else rounded(predictions.thresholds)
-    twice = precision_check(session.engine, scored, check)
-    return Run(
-        subject=session.subject(task),
-        settings=session.settings,
-        default_prompt=task.prompt == task.card.default_prompt,
-        sample=session.data.sample,
-        complete=scored.complete,
-        answers=make_answers(task, predictions, task.scores_of(split_by_sizes(task.sizes, scored.values))),
-        published=published if scored.complete and session.as_published else None,
-        pairs=scored.pairs,
-        seconds=scored.seconds,
-        headline="accuracy_thresholds" if task.card.mapping == SAMPLES_CONTRAST else None,
-        details=Details(thresholds=thresholds, precision_check=twice),
-        notes=precision_notes(session.engine, scored, check),
-        fingerprint=session.fingerprint,
-    )
-
-
-def precision_check(engine: Engine, scored: Scored, check: Check) -> PrecisionCheck | None:
-    """Return what `--precision auto` did for predictions as of float32, None where one precision was all."""
-    if not engine.fast or not scored.complete:
-        return None
-    return PrecisionCheck(
-        fast=engine.fast,
-        pairs=len(scored.values),
-        pairs_twice=int(scored.exact.sum()),
-        largest_deviation=engine.deviation,
-        margin=2 * engine.deviation,
-        rows_checked=check.rows,
-        flips=check.flips,
-    )
-
-
-def precision_notes(engine: Engine, scored: Scored, check: Check) -> tuple[str, ...]:
-    """Return what is to be said below the table of predictions by `--precision auto`."""
-    if check.flips:
-        return (f"{check.flips} of {check.rows} rows that looked certain in {engine.fast} changed in float32",)
-    return (f"some predictions are of {engine.fast} alone",) if engine.fast and not scored.complete else ()
-
-
-def make_answers(task: Task[ContentT], predictions: Predictions, scores: Sequence[np.ndarray]) -> list[Answer]:
-    """Return what the results say of each example that has a prediction."""
-    rows = enumerate(zip(task.examples, predictions.labels, scores, strict=True))
-    return [
-        Answer(
-            example.index,
-            example.id,
-            example.label,
-            label,
-            row,
-            task.more(place),
-            example.cluster,
-            example.shown,
-        )
-        for place, (example, label, row) in rows
-        if label is not None
-    ]

@@ -10,9 +10,10 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 from typing_extensions import Self
 
-from nsp_bert.cards import Positions, Stages, validation_reasons
+from nsp_bert.cards import validation_reasons
 from nsp_bert.errors import UserError, first_line
 from nsp_bert.files import DATASETS
+from nsp_bert.prompts import Positions, Stages
 from nsp_bert.results.summary import NSP_BERT, Record
 
 PUBLISHED = DATASETS / "published_results.yaml"

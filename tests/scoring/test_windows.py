@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nsp_bert.cards import Position
 from nsp_bert.encoding import LabelPairs, encode_label_pairs
 from nsp_bert.errors import UserError
+from nsp_bert.prompts import Position
 from nsp_bert.scoring.windows import Batch, PairList, Window, make_windows
 from nsp_bert.tokenization import EncodedPair, PairEncoder
 

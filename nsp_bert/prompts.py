@@ -1,19 +1,25 @@
-"""What a card says for other methods: patterns that a row is put into, and the words that stand for labels there."""
+"""Prompts: the templates of NSP-BERT, and the patterns and words of other methods."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
+from nsp_bert.errors import UserError
+
+Position = Literal["prefix", "suffix"]
+Positions = Literal["hard", "soft"]
+Stages = Literal[1, 2]
 LABEL = "label"
 CARD_WORDS = "card"  # the name of the label words that NSP prompts have
 BETWEEN_SEGMENTS = "||"
+MethodCardT = TypeVar("MethodCardT", bound="MethodCard")
 SLOT = re.compile(r"\{(\w*)\}")
 
 
@@ -21,6 +27,94 @@ class Strict(BaseModel):
     """A part of a card: an unknown key or a wrong type is an error."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Template(Strict):
+    """A prompt with a `{}`; `words` replaces the card's label words for this template alone."""
+
+    text: str
+    words: dict[str, str] | None = None
+
+
+class MethodCard(Protocol):
+    """A card with facts for other methods."""
+
+    name: str
+    title: str
+    methods: Methods
+
+    def word_set(self, name: str) -> dict[str, str]:
+        """Return label value -> word of a set. Raises ValueError where there is none."""
+
+    def model_copy(self, *, update: dict[str, object]) -> Self:
+        """Return a copy with other values."""
+
+
+class Templated(Protocol):
+    """A card with templates and a place for the prompt."""
+
+    position: Position
+
+    @property
+    def default_prompt(self) -> Prompt:
+        """The prompt without any prompt option."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One choice of every prompt option: where the prompt is, and what else the task asks for.
+
+    `number` counts the card's templates from 1 and is None for a text of the user's own.
+    """
+
+    position: Position
+    template: Template | None = None
+    number: int | None = None
+    stages: Stages | None = None
+    positions: Positions | None = None
+
+    @property
+    def text(self) -> str:
+        """The template's text, empty for a task without templates."""
+        return self.template.text if self.template else ""
+
+    @property
+    def settings(self) -> dict[str, str | int | None]:
+        """What a result file says of it."""
+        template = {"template": self.template.text, "template_number": self.number} if self.template else {}
+        return template | self.own | {"prompt_position": self.position}
+
+    @property
+    def own(self) -> dict[str, str | int | None]:
+        """The options that are the task's own."""
+        values = {"stages": self.stages, "positions": self.positions}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def shown(self) -> str:
+        """The prompt in words."""
+        return ", ".join([f"{self.position} {self.text}".strip(), *(f"{name} {one}" for name, one in self.own.items())])
+
+    def is_default(self, card: Templated) -> bool:
+        """Return whether it is the prompt without any prompt option."""
+        return self == card.default_prompt
+
+    def is_comparable(self, card: Templated) -> bool:
+        """Return whether a published number, where one is known for its template, may be beside it."""
+        return self.position == card.position
+
+
+def check_slot(key: str, text: str) -> None:
+    """Raise ValueError unless `{}` is in a prompt exactly once."""
+    if text.count("{}") != 1:
+        raise ValueError(f"{key}: {text!r} must hold {{}} once")
+
+
+def parse_template(text: str) -> Template:
+    """Return a template from its text. Raises UserError unless `{}` is in it exactly once."""
+    if text.count("{}") != 1:
+        raise UserError(f"--template {text!r}: {{}} must stand in it once, where the label word goes")
+    return Template(text=text)
 
 
 class Slot(NamedTuple):
@@ -112,6 +206,71 @@ class Methods(Strict):
         """Every pattern."""
         own = [facts.pattern for facts in (self.cloze, self.causal) if facts]
         return [*own, *(self.topic.patterns if self.topic else ())]
+
+
+@dataclass(frozen=True)
+class PatternPrompt:
+    """One choice of a pattern and of the words, for a method that is not NSP-BERT: `kind` is its key in the card."""
+
+    kind: Literal["cloze", "causal", "topic"]
+    pattern: str
+    words: str
+
+    @property
+    def settings(self) -> dict[str, str | int | None]:
+        """What a result file says of it."""
+        return {"pattern": self.pattern, "words": self.words}
+
+    @property
+    def shown(self) -> str:
+        """The prompt in words."""
+        return f"{self.pattern}, words {self.words}"
+
+    def is_default(self, card: MethodFacts) -> bool:
+        """Return whether it is the card's own."""
+        facts = getattr(card.methods, self.kind)
+        patterns = facts.patterns[:1] if isinstance(facts, TopicFacts) else [facts.pattern]
+        return (self.pattern, self.words) == (patterns[0], facts.words)
+
+    def is_comparable(self, card: MethodFacts) -> bool:
+        """Return whether a published number may be beside it: one is known for the card's own alone."""
+        return self.is_default(card)
+
+
+@dataclass(frozen=True)
+class PatternChoice:
+    """The pattern of a kind in the card, with the words of the user's choice or the card's."""
+
+    kind: Literal["cloze", "causal"]
+    words: str | None = None
+
+    def prompts(self, card: MethodCard) -> Iterator[PatternPrompt]:
+        """Yield one prompt. Raises UserError where the card has no such pattern, or no such words."""
+        facts = self._facts(card)
+        words = self.words or facts.words
+        try:
+            card.word_set(words)
+        except ValueError as error:
+            raise UserError(f"--words {words}: {card.title}: {error}") from error
+        yield PatternPrompt(self.kind, facts.pattern, words)
+
+    def card(self, card: MethodCardT) -> MethodCardT:
+        """Return a card with the joiner and the length that the pattern was published with."""
+        own = self._facts(card).model_dump(include={"joiner", "max_length"}, exclude_none=True)
+        return card.model_copy(update=own)
+
+    def folder(self, _prompt: PatternPrompt) -> str:
+        """Return no folder: there is one prompt."""
+        return ""
+
+    def _facts(self, card: MethodCard) -> LanguageFacts:
+        facts = card.methods.cloze if self.kind == "cloze" else card.methods.causal
+        if not facts:
+            raise UserError(
+                f"datasets/cards/{card.name}.yaml: no {self.kind} under methods, a pattern with {{{LABEL}}};"
+                " datasets/README.md has an example"
+            )
+        return facts
 
 
 class MethodFacts(Strict):
