@@ -13,6 +13,7 @@ from rich.text import Text
 from nsp_bert.cards import SAMPLES_CONTRAST, CardT, card_names, cards_of, load_card
 from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL
 from nsp_bert.errors import UserError, meant
+from nsp_bert.prompts import CARD_WORDS
 from nsp_bert.results.submission import SUBMISSION_SPLIT
 from nsp_bert.results.summary import CALIBRATIONS, CONTENT_FREE, ENSEMBLE
 from nsp_bert.rows import FIRST_SEED, Selection
@@ -90,8 +91,17 @@ def new_parser(description: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=description, formatter_class=HelpFormatter, allow_abbrev=False)
 
 
-def make_parser(description: str | None, kind: type[CardT], *, own_texts: bool = False) -> argparse.ArgumentParser:
-    """Return a parser with the options that a script of this kind of card takes; `own_texts`: such may be given too."""
+def make_parser(
+    description: str | None,
+    kind: type[CardT],
+    *,
+    own_texts: bool = False,
+    add_prompt: Callable[[argparse._ArgumentGroup, type[CardT]], None] | None = None,
+) -> argparse.ArgumentParser:
+    """Return a parser with the options that a script of this kind of card takes; `own_texts`: such may be given too.
+
+    `add_prompt` adds the prompt options, without it NSP-BERT's.
+    """
     parser = new_parser(description)
     add_data_options(parser.add_argument_group("data"), kind)
     model = parser.add_argument_group("model")
@@ -108,7 +118,7 @@ def make_parser(description: str | None, kind: type[CardT], *, own_texts: bool =
         help="of a pair, longer ones are cut (default: the dataset's own)",
     )
     add_scoring_options(model)
-    add_prompt_options(parser.add_argument_group("prompt"), kind)
+    (add_prompt or add_prompt_options)(parser.add_argument_group("prompt"), kind)
     add_output_options(parser.add_argument_group("output"), kind, own_texts)
     return parser
 
@@ -234,6 +244,17 @@ def add_prompt_options(group: argparse._ArgumentGroup, kind: type[CardT]) -> Non
     if kind.mapping == SAMPLES_CONTRAST:
         group.add_argument("--batch-curve", action="store_true", help="also rank inside batches of 1, 2, 4 … 128, all")
         group.add_argument("--seeds", type=positive, default=5, metavar="N", help="random orders of the batch curve")
+
+
+def add_pattern_options(group: argparse._ArgumentGroup, kind: type[CardT]) -> None:
+    """Add the prompt options of a method whose pattern is the card's."""
+    sets = dict.fromkeys([CARD_WORDS, *(name for card in cards_of(kind) for name in card.words)])
+    group.add_argument(
+        "--words",
+        choices=[*sets],
+        metavar="SET",
+        help=f"words of the labels, of the card's words: {', '.join(sets)} (default: those of the card's pattern)",
+    )
 
 
 def add_output_options(group: argparse._ArgumentGroup, kind: type[CardT], own_texts: bool) -> None:

@@ -18,6 +18,11 @@ class Text(Content):
 
     text: str
 
+    @property
+    def slots(self) -> dict[str, str]:
+        """What fills a pattern."""
+        return {"text": self.text}
+
     def with_text(self, text: str) -> Text:
         """Return another text."""
         return Text(text)
@@ -29,6 +34,11 @@ class SentencePair(Content):
 
     prompt: str
     text: str
+
+    @property
+    def slots(self) -> dict[str, str]:
+        """What fills a pattern; {other} is the sentence in the prompt's place."""
+        return {"text": self.text, "other": self.prompt}
 
     def with_text(self, text: str) -> SentencePair:
         """Return the same prompt with another text."""
@@ -44,6 +54,11 @@ class Mention(Content):
     span_offset: int
     pronoun: str
     pronoun_offset: int
+
+    @property
+    def slots(self) -> dict[str, str]:
+        """What fills a pattern."""
+        return {"text": self.text, "pronoun": self.pronoun, "span": self.span}
 
     def with_text(self, text: str) -> Mention:
         """Return the same prompt with another text, in which the span and the pronoun have no place of their own."""
@@ -87,6 +102,11 @@ class Cloze(Content):
     before: str
     after: str
     candidates: tuple[str, ...]
+
+    @property
+    def slots(self) -> dict[str, str]:
+        """What fills a pattern; {label} between them is the blank."""
+        return {"before": self.before, "after": self.after}
 
     def with_text(self, text: str) -> Cloze:
         """Return the same candidates with another text before the blank and nothing after it."""

@@ -6,10 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol, TypeVar
+from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
-from typing_extensions import Self
+from typing_extensions import Self, TypeVar
 
 from nsp_bert.errors import UserError
 
@@ -271,6 +271,9 @@ class PatternChoice:
                 " datasets/README.md has an example"
             )
         return facts
+
+
+PromptT = TypeVar("PromptT", bound=Prompt | PatternPrompt, default=Prompt)
 
 
 class MethodFacts(Strict):

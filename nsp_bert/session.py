@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Generic, Literal, Protocol
+from typing import Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
-from typing_extensions import TypeVar
 
 from nsp_bert.answer_mapping import Predictions
 from nsp_bert.cards import SAMPLE_DIR, Card, CardBase, CardT
@@ -19,7 +18,7 @@ from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.checkpoints.model_cards import Head
 from nsp_bert.errors import UserError
 from nsp_bert.files import DATASETS
-from nsp_bert.prompts import PatternPrompt, Position, Positions, Prompt, Stages, Template
+from nsp_bert.prompts import PatternPrompt, Position, Positions, Prompt, PromptT, Stages, Template
 from nsp_bert.results.runs import Subject
 from nsp_bert.results.summary import NSP_BERT, Fingerprint
 from nsp_bert.rows import FIRST_SEED, ContentT, Example, Selection
@@ -36,7 +35,6 @@ ONE_OR_TWO: tuple[Stages, ...] = (1, 2)
 HARD_OR_SOFT: tuple[Positions, ...] = ("hard", "soft")
 ValueT = TypeVar("ValueT")
 TaskT = TypeVar("TaskT", bound="PromptedTask")
-PromptT = TypeVar("PromptT", bound=Prompt | PatternPrompt, default=Prompt)
 
 
 class Task(Protocol[ContentT]):
@@ -295,8 +293,8 @@ class Session(Generic[CardT, PromptT]):
 
     @property
     def max_length(self) -> int:
-        """`--max-length`, or the dataset's own."""
-        return self.options.max_length or self.card.max_length
+        """`--max-length`, or the dataset's own, as far as the checkpoint has positions for it."""
+        return self.options.max_length or min(self.card.max_length, self.checkpoint.max_position)
 
     @property
     def encoder(self) -> PairEncoder:
@@ -369,11 +367,13 @@ class Session(Generic[CardT, PromptT]):
         return self.engine.score(table, self.files.open if self.files else None)
 
     def announce(self, task: Task[ContentT]) -> None:
-        """Print what runs on what."""
+        """Print what runs on what, and where a short position table makes that another run than the card's."""
         sample = " (bundled sample)" if self.data.sample else ""
         on = " on openvino" if self.options.backend == "openvino" else ""
         print(
             f"{self.card.title} {self.split}{sample}: {task.size} = {sum(task.sizes) // task.width} pairs,"
-            f" {task.prompt.shown}, {self.model},"
-            f" {self.engine.words}{on}"
+            f" {task.prompt.shown}, {self.model}, {self.engine.words}{on}"
         )
+        length, wanted = self.max_length, self.card.max_length
+        if length < wanted and not self.options.max_length:
+            print(f"{self.model} has positions for {length} tokens, fewer than {self.card.title}'s {wanted}")

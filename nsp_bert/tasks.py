@@ -29,19 +29,19 @@ from nsp_bert.encoding import (
     encode_mentions,
     encode_sentence_pairs,
 )
-from nsp_bert.prompts import Prompt, Template
+from nsp_bert.prompts import Prompt, PromptT, Template
 from nsp_bert.rows import ContentT, Example, Rows
 from nsp_bert.tokenization import EncodedPair, PairEncoder
 
-TaskT = TypeVar("TaskT", bound="Task[Any, Any]")
+TaskT = TypeVar("TaskT", bound="Task[Any, Any, Prompt]")
 
 
 @dataclass(frozen=True)
-class Task(Generic[CardT, ContentT]):
+class Task(Generic[CardT, ContentT, PromptT]):
     """What all tasks share: the card, the prompt, the encoder of pairs (nsp_bert.session.Task says what is asked)."""
 
     card: CardT
-    prompt: Prompt
+    prompt: PromptT
     encoder: PairEncoder
 
     @abstractmethod
@@ -78,7 +78,7 @@ class Task(Generic[CardT, ContentT]):
 
 
 @dataclass(frozen=True)
-class CandidatesTask(Task[CardT, ContentT]):
+class CandidatesTask(Task[CardT, ContentT, PromptT]):
     """Examples with candidates that are scored one by one; the best answers (candidates-contrast, section 3.3.1)."""
 
     rows: Rows[ContentT]

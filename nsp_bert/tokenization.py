@@ -117,25 +117,28 @@ class PairEncoder:
         token_ids += [*chain.from_iterable(parts[len(first) :]), self.sep_id]
         return EncodedPair(token_ids, first_length)
 
-    def room(self, protected: int) -> int:
-        """Return how many tokens may stand beside `protected` ones. Raises UserError where those alone are too long."""
-        room = self.max_length - SPECIALS_PER_PAIR - protected
+    def room(self, protected: int, specials: int = SPECIALS_PER_PAIR) -> int:
+        """Return how many tokens may stand beside `protected` ones and [CLS] and [SEP], `specials` of them.
+
+        Raises UserError where those alone are too long.
+        """
+        room = self.max_length - specials - protected
         if room < 0:
             raise UserError(
-                f"the prompt alone takes {protected + SPECIALS_PER_PAIR} tokens, more than --max-length"
+                f"the prompt alone takes {protected + specials} tokens, more than --max-length"
                 f" {self.max_length}; shorten the template or raise it"
             )
         return room
 
-    def fit(self, parts: list[Part]) -> list[list[int]]:
-        """Return the token ids that stay of each part."""
-        return [part.shortened(length) for part, length in zip(parts, self._kept_lengths(parts), strict=True)]
+    def fit(self, parts: list[Part], specials: int = SPECIALS_PER_PAIR) -> list[list[int]]:
+        """Return the token ids that stay of each part beside so many of [CLS] and [SEP]."""
+        return [part.shortened(length) for part, length in zip(parts, self._kept_lengths(parts, specials), strict=True)]
 
-    def _kept_lengths(self, parts: list[Part]) -> list[int]:
+    def _kept_lengths(self, parts: list[Part], specials: int) -> list[int]:
         lengths = [len(part.token_ids) for part in parts]
-        surplus = sum(lengths) + SPECIALS_PER_PAIR - self.max_length
+        surplus = sum(lengths) + specials - self.max_length
         flexible = [index for index, part in enumerate(parts) if part.cut]
-        self.room(sum(lengths) - sum(lengths[index] for index in flexible))
+        self.room(sum(lengths) - sum(lengths[index] for index in flexible), specials)
         while surplus > 0:
             longest = max(flexible, key=lambda index: lengths[index])
             others = [lengths[index] for index in flexible if index != longest]

@@ -18,7 +18,7 @@ FLOORS = (
     ("errors", "environment", "files", "terminal", "start"),
     ("prompts", "cards", "rows", "own_input"),
     ("checkpoints/",),
-    ("tokenization", "contents", "encoding", "knowledge_base", "answer_mapping", "tasks"),
+    ("tokenization", "contents", "encoding", "pattern_encoding", "knowledge_base", "answer_mapping", "tasks"),
     ("scoring/", "training/"),
     ("pretraining/",),
     ("results/",),

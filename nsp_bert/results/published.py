@@ -92,12 +92,17 @@ def find(**wanted: Value) -> list[PublishedRecord]:
     return [one for one in load_published().records if all(getattr(one, key) == wanted[key] for key in wanted)]
 
 
-def paper_number(dataset: str, model: str, split: str, **setting: Value) -> Published | None:
-    """Return the paper's number of NSP-BERT with this very model, split and setting, None where it printed none."""
-    found = find(method=NSP_BERT, source=PAPER, dataset=dataset, model=model, split=split, **setting)
+def paper_number(dataset: str, model: str, split: str, *, method: str = NSP_BERT, **setting: Value) -> Published | None:
+    """Return the paper's number of a method with this very model, split and setting, None where it printed none.
+
+    Nor is one returned of another method than NSP-BERT that a note says is of other rows, words or counting.
+    """
+    found = find(method=method, source=PAPER, dataset=dataset, model=model, split=split, **setting)
     if not found:
         return None
     (record,) = found  # two would be a setting that does not say enough
+    if record.note and method != NSP_BERT:
+        return None
     return Published(record.value, load_published().sources[record.source])
 
 

@@ -13,6 +13,7 @@ from nsp_bert.rows import ALL_ROWS
 
 ROWS, TEXTS = ".jsonl", ".texts.jsonl"  # endings of the files beside a summary
 NSP_BERT = "nsp_bert"  # the method without a name in file names
+SHARED_WORDS = "accuracy_shared_words"  # labels of one word count as one
 CONTENT_FREE, ENSEMBLE = "content-free", "ensemble"
 CALIBRATIONS = (CONTENT_FREE, ENSEMBLE)
 MACRO_F1, MAJORITY, CHANCE = "macro-F1", "majority", "chance"  # columns of the tables

@@ -1,0 +1,75 @@
+"""A row in a pattern -> the tokens that a language model sees, and those that it is asked for in the label's place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from nsp_bert.prompts import LABEL, Pattern, Slot
+from nsp_bert.tokenization import Cut, EncodedPair, PairEncoder, Part, Reads
+
+CUTS: dict[str, Cut] = {"text": "right", "other": "right", "before": "left", "after": "right"}  # other slots stay whole
+
+
+@dataclass(frozen=True)
+class Filled:
+    """[CLS] and one or two segments, each with its [SEP]; the label is `length` tokens from `start` on."""
+
+    token_ids: list[int]
+    first_length: int
+    start: int
+    length: int
+
+
+@dataclass(frozen=True)
+class PatternEncoder:
+    """Puts rows into a pattern. Texts are cut, the longest first; the pattern and the label never are."""
+
+    encoder: PairEncoder
+    pattern: Pattern
+    mask_id: int
+
+    def masked(self, slots: Mapping[str, str], words: Sequence[Sequence[int]]) -> EncodedPair:
+        """Return a row with [MASK] in the label's place, asked for the tokens of words that are all as long.
+
+        Raises UserError where the pattern alone is too long.
+        """
+        length = len(words[0])
+        filled = self._fill(slots, [self.mask_id] * length)
+        places = list(range(filled.start, filled.start + length))
+        tokens = [[word[place] for word in words] for place in range(length)]
+        return EncodedPair(filled.token_ids, filled.first_length, reads=Reads(places, tokens))
+
+    def causal(self, slots: Mapping[str, str], words: Sequence[Sequence[int]]) -> Iterator[EncodedPair]:
+        """Yield a row with each word in the label's place, asked for every token from there on.
+
+        There is no [SEP] after a word that ends the pattern. Raises UserError where the pattern alone is too long.
+        """
+        for word in words:
+            filled = self._fill(slots, word)
+            end = filled.start + filled.length
+            token_ids = filled.token_ids[:end] if end == len(filled.token_ids) - 1 else filled.token_ids
+            asked = token_ids[filled.start :]
+            places = list(range(filled.start - 1, filled.start - 1 + len(asked)))
+            first_length = min(filled.first_length, len(token_ids))
+            yield EncodedPair(token_ids, first_length, reads=Reads(places, [[token] for token in asked]))
+
+    def _fill(self, slots: Mapping[str, str], label: Sequence[int]) -> Filled:
+        segments = [[self._part(piece, slots, label) for piece in segment] for segment in self.pattern.segments]
+        kept = iter(self.encoder.fit([part for segment in segments for part in segment], specials=1 + len(segments)))
+        token_ids, start, ends = [self.encoder.cls_id], 0, []
+        for segment in self.pattern.segments:
+            for piece in segment:
+                if piece == Slot(LABEL):
+                    start = len(token_ids)
+                token_ids += next(kept)
+            token_ids.append(self.encoder.sep_id)
+            ends.append(len(token_ids))
+        return Filled(token_ids, ends[0], start, len(label))
+
+    def _part(self, piece: str | Slot, slots: Mapping[str, str], label: Sequence[int]) -> Part:
+        if isinstance(piece, str):
+            return self.encoder.part(piece)
+        if piece.name == LABEL:
+            return Part(list(label))
+        return self.encoder.part(slots[piece.name], CUTS.get(piece.name))
