@@ -13,12 +13,11 @@ CUTS: dict[str, Cut] = {"text": "right", "other": "right", "before": "left", "af
 
 @dataclass(frozen=True)
 class Filled:
-    """[CLS] and one or two segments, each with its [SEP]; the label is `length` tokens from `start` on."""
+    """[CLS] and one or two segments, each with its [SEP]; the label begins at `start`."""
 
     token_ids: list[int]
     first_length: int
     start: int
-    length: int
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,7 @@ class PatternEncoder:
         """
         for word in words:
             filled = self._fill(slots, word)
-            end = filled.start + filled.length
-            token_ids = filled.token_ids[:end] if end == len(filled.token_ids) - 1 else filled.token_ids
+            token_ids = filled.token_ids[:-1] if self.pattern.ends_with_label else filled.token_ids
             asked = token_ids[filled.start :]
             places = list(range(filled.start - 1, filled.start - 1 + len(asked)))
             first_length = min(filled.first_length, len(token_ids))
@@ -65,7 +63,7 @@ class PatternEncoder:
                 token_ids += next(kept)
             token_ids.append(self.encoder.sep_id)
             ends.append(len(token_ids))
-        return Filled(token_ids, ends[0], start, len(label))
+        return Filled(token_ids, ends[0], start)
 
     def _part(self, piece: str | Slot, slots: Mapping[str, str], label: Sequence[int]) -> Part:
         if isinstance(piece, str):

@@ -134,6 +134,11 @@ class Pattern:
         """The names of the slots, in order."""
         return [piece.name for segment in self.segments for piece in segment if isinstance(piece, Slot)]
 
+    @property
+    def ends_with_label(self) -> bool:
+        """Whether nothing comes after the label."""
+        return self.segments[-1][-1:] == (Slot(LABEL),)
+
 
 def parse_pattern(text: str) -> Pattern:
     """Return a pattern from its text: {text}, {other}, {label} … are slots, || is between two segments.
