@@ -13,7 +13,8 @@ from typing_extensions import Self
 
 from nsp_bert.errors import UserError, first_line, meant
 from nsp_bert.files import DATASETS
-from nsp_bert.prompts import MethodFacts, Position, Prompt, Strict, Template, check_slot, parse_template
+from nsp_bert.patterns import MethodFacts
+from nsp_bert.prompts import Position, Prompt, Strict, Template, check_slot, parse_template
 
 CARDS = DATASETS / "cards"
 SAMPLE_DIR = DATASETS / "sample"

@@ -13,7 +13,7 @@ from rich.text import Text
 from nsp_bert.cards import SAMPLES_CONTRAST, CardT, card_names, cards_of, load_card
 from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL
 from nsp_bert.errors import UserError, meant
-from nsp_bert.prompts import CARD_WORDS
+from nsp_bert.patterns import CARD_WORDS
 from nsp_bert.results.submission import SUBMISSION_SPLIT
 from nsp_bert.results.summary import CALIBRATIONS, CONTENT_FREE, ENSEMBLE
 from nsp_bert.rows import FIRST_SEED, Selection

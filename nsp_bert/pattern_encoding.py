@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from nsp_bert.prompts import LABEL, Pattern, Slot
+from nsp_bert.patterns import LABEL, Pattern, Slot
 from nsp_bert.tokenization import Cut, EncodedPair, PairEncoder, Part, Reads
 
 CUTS: dict[str, Cut] = {"text": "right", "other": "right", "before": "left", "after": "right"}  # other slots stay whole

@@ -18,7 +18,8 @@ from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.checkpoints.model_cards import Head
 from nsp_bert.errors import UserError
 from nsp_bert.files import DATASETS
-from nsp_bert.prompts import PatternPrompt, Position, Positions, Prompt, PromptT, Stages, Template
+from nsp_bert.patterns import PatternPrompt, PromptT
+from nsp_bert.prompts import Position, Positions, Prompt, Stages, Template
 from nsp_bert.results.runs import Subject
 from nsp_bert.results.summary import NSP_BERT, Fingerprint
 from nsp_bert.rows import FIRST_SEED, ContentT, Example, Selection

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nsp_bert.errors import UserError
 from nsp_bert.pattern_encoding import PatternEncoder
-from nsp_bert.prompts import parse_pattern
+from nsp_bert.patterns import parse_pattern
 from nsp_bert.tokenization import PairEncoder
 
 CLS, SEP, MASK = 1, 2, 3

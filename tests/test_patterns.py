@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from nsp_bert.cards import ADAPTER, CARDS, card_names, load_card, validation_reasons
-from nsp_bert.prompts import CARD_WORDS, Slot, parse_pattern
+from nsp_bert.patterns import CARD_WORDS, Slot, parse_pattern
 from nsp_bert.results.benchmark_tables import FEWCLUE
 
 

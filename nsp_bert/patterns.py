@@ -1,0 +1,254 @@
+"""Prompts of the other methods: patterns with slots, and named words for the labels."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol
+
+from pydantic import AfterValidator, Field, model_validator
+from typing_extensions import Self, TypeVar
+
+from nsp_bert.errors import UserError
+from nsp_bert.prompts import Prompt, Strict
+
+LABEL = "label"
+CARD_WORDS = "card"  # the name of the label words that NSP prompts have
+BETWEEN_SEGMENTS = "||"
+MethodCardT = TypeVar("MethodCardT", bound="MethodCard")
+SLOT = re.compile(r"\{(\w*)\}")
+
+
+class MethodCard(Protocol):
+    """A card with facts for other methods."""
+
+    name: str
+    title: str
+    methods: Methods
+
+    def word_set(self, name: str) -> dict[str, str]:
+        """Return label value -> word of a set. Raises ValueError where there is none."""
+
+    def model_copy(self, *, update: dict[str, object]) -> Self:
+        """Return a copy with other values."""
+
+
+class Slot(NamedTuple):
+    """A place in a pattern that a row or a label fills."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A template for any method: one or two segments of texts and slots."""
+
+    segments: tuple[tuple[str | Slot, ...], ...]
+
+    @property
+    def slots(self) -> list[str]:
+        """The names of the slots, in order."""
+        return [piece.name for segment in self.segments for piece in segment if isinstance(piece, Slot)]
+
+    @property
+    def ends_with_label(self) -> bool:
+        """Whether nothing comes after the label."""
+        return self.segments[-1][-1:] == (Slot(LABEL),)
+
+
+def parse_pattern(text: str) -> Pattern:
+    """Return a pattern from its text: {text}, {other}, {label} … are slots, || is between two segments.
+
+    Raises ValueError for a pattern without one {label}, with a slot twice, or with more than two segments.
+    """
+    segments = text.split(BETWEEN_SEGMENTS)
+    pattern = Pattern(tuple(_pieces(segment) for segment in segments))
+    twice = [name for name, count in Counter(pattern.slots).items() if count > 1]
+    if twice or LABEL not in pattern.slots or len(segments) > 2:
+        raise ValueError(f"{text!r} must hold {{{LABEL}}} once, no slot twice, and at most one {BETWEEN_SEGMENTS}")
+    return pattern
+
+
+def _pieces(segment: str) -> tuple[str | Slot, ...]:
+    """Return texts and slots in turn; `split` puts the slots' names at odd places."""
+    parts = SLOT.split(segment)
+    return tuple(Slot(part) if place % 2 else part for place, part in enumerate(parts) if part or place % 2)
+
+
+def _valid(text: str) -> str:
+    parse_pattern(text)
+    return text
+
+
+PatternText = Annotated[str, AfterValidator(_valid)]
+
+
+class WordSet(Strict):
+    """Label value -> word. Labels that are left out have the word of the set `like`; `card` are the card's own words.
+
+    `shared`: published with one word for several labels, so that these cannot be told apart.
+    """
+
+    like: str | None = None
+    words: dict[str, str] = Field(default={})
+    shared: bool = False
+
+
+class LanguageFacts(Strict):
+    """A pattern with {label} for a language model, the set of words, and what replaces the card's own."""
+
+    pattern: PatternText
+    words: str = CARD_WORDS
+    joiner: str | None = None
+    max_length: int | None = None
+
+
+class TopicFacts(Strict):
+    """Patterns of a sentence about a topic, which are numbered from 1, and the set of words."""
+
+    patterns: list[PatternText] = Field(min_length=1)
+    words: str = CARD_WORDS
+
+
+class Methods(Strict):
+    """What the methods take that are not NSP-BERT: `cloze` masked, `causal` language models, `topic` similarity."""
+
+    cloze: LanguageFacts | None = None
+    causal: LanguageFacts | None = None
+    topic: TopicFacts | None = None
+
+    @property
+    def word_sets(self) -> set[str]:
+        """The names of the sets of words."""
+        return {facts.words for facts in (self.cloze, self.causal, self.topic) if facts}
+
+    @property
+    def patterns(self) -> list[str]:
+        """Every pattern."""
+        own = [facts.pattern for facts in (self.cloze, self.causal) if facts]
+        return [*own, *(self.topic.patterns if self.topic else ())]
+
+
+@dataclass(frozen=True)
+class PatternPrompt:
+    """One choice of a pattern and of the words, for a method that is not NSP-BERT: `kind` is its key in the card."""
+
+    kind: Literal["cloze", "causal", "topic"]
+    pattern: str
+    words: str
+
+    @property
+    def settings(self) -> dict[str, str | int | None]:
+        """What a result file says of it."""
+        return {"pattern": self.pattern, "words": self.words}
+
+    @property
+    def shown(self) -> str:
+        """The prompt in words."""
+        return f"{self.pattern}, words {self.words}"
+
+    def is_default(self, card: MethodFacts) -> bool:
+        """Return whether it is the card's own."""
+        facts = getattr(card.methods, self.kind)
+        patterns = facts.patterns[:1] if isinstance(facts, TopicFacts) else [facts.pattern]
+        return (self.pattern, self.words) == (patterns[0], facts.words)
+
+    def is_comparable(self, card: MethodFacts) -> bool:
+        """Return whether a published number may be beside it: one is known for the card's own alone."""
+        return self.is_default(card)
+
+
+@dataclass(frozen=True)
+class PatternChoice:
+    """The pattern of a kind in the card, with the words of the user's choice or the card's."""
+
+    kind: Literal["cloze", "causal"]
+    words: str | None = None
+
+    def prompts(self, card: MethodCard) -> Iterator[PatternPrompt]:
+        """Yield one prompt. Raises UserError where the card has no such pattern, or no such words."""
+        facts = self._facts(card)
+        words = self.words or facts.words
+        try:
+            card.word_set(words)
+        except ValueError as error:
+            raise UserError(f"--words {words}: {card.title}: {error}") from error
+        yield PatternPrompt(self.kind, facts.pattern, words)
+
+    def card(self, card: MethodCardT) -> MethodCardT:
+        """Return a card with the joiner and the length that the pattern was published with."""
+        own = self._facts(card).model_dump(include={"joiner", "max_length"}, exclude_none=True)
+        return card.model_copy(update=own)
+
+    def folder(self, _prompt: PatternPrompt) -> str:
+        """Return no folder: there is one prompt."""
+        return ""
+
+    def _facts(self, card: MethodCard) -> LanguageFacts:
+        facts = card.methods.cloze if self.kind == "cloze" else card.methods.causal
+        if not facts:
+            raise UserError(
+                f"datasets/cards/{card.name}.yaml: no {self.kind} under methods, a pattern with {{{LABEL}}};"
+                " datasets/README.md has an example"
+            )
+        return facts
+
+
+PromptT = TypeVar("PromptT", bound=Prompt | PatternPrompt, default=Prompt)
+
+
+class MethodFacts(Strict):
+    """The part of a card that is about other methods; it may be left out."""
+
+    slots: ClassVar[frozenset[str]] = frozenset()  # that a pattern fills from a row of the task, all of them
+
+    words: dict[str, WordSet] = Field(default={}, description="named words of the labels, beside the card's own")
+    methods: Methods = Methods()
+
+    @property
+    def label_values(self) -> tuple[str, ...]:
+        """The labels that every row is offered, in the order of its scores; none where rows differ."""
+        return ()
+
+    @property
+    def own_words(self) -> Mapping[str, str]:
+        """The label words of NSP prompts, none for a task whose labels have no words."""
+        return {}
+
+    def word_set(self, name: str) -> dict[str, str]:
+        """Return label value -> word of a set. Raises ValueError where a label has none, or a set is not there."""
+        chosen = self._words_of(name)
+        if strange := [label for label in chosen if label not in self.label_values]:
+            raise ValueError(f"words: {name}: {strange[0]!r} is no label")
+        if missing := [label for label in self.label_values if label not in chosen]:
+            raise ValueError(f"words: {name}: no word for the label {missing[0]!r}")
+        return {label: chosen[label] for label in self.label_values}
+
+    def _words_of(self, name: str, above: tuple[str, ...] = ()) -> dict[str, str]:
+        """Return the words of a set and of those that it is like; `above` are the sets that are like this one."""
+        if name == CARD_WORDS:
+            return dict(self.own_words)
+        if name not in self.words or name in above:
+            raise ValueError(f"words: {name!r} is no set, or like itself; there are {', '.join(self.words) or 'none'}")
+        chosen = self.words[name]
+        return (self._words_of(chosen.like, (*above, name)) if chosen.like else {}) | chosen.words
+
+    @model_validator(mode="after")
+    def _check_words(self) -> Self:
+        for name in (*self.words, *self.methods.word_sets):
+            counts = Counter(self.word_set(name).values())
+            alike = [word for word, count in counts.items() if count > 1]
+            if alike and not (name in self.words and self.words[name].shared):
+                raise ValueError(f"words: {name}: {alike[0]!r} is the word of several labels; shared: true allows that")
+        return self
+
+    @model_validator(mode="after")
+    def _check_patterns(self) -> Self:
+        for text in self.methods.patterns:
+            slots = set(parse_pattern(text).slots) - {LABEL}
+            if slots != self.slots:
+                wanted = ", ".join(f"{{{slot}}}" for slot in sorted(self.slots))
+                raise ValueError(f"methods: {text!r} must hold {wanted} and no other slot beside {{{LABEL}}}")
+        return self
