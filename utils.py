@@ -14,7 +14,7 @@ from nsp_bert.cards import Card, EntityLinkingCard
 from nsp_bert.contents import EntityMention, parse_row, some, text_of
 from nsp_bert.errors import UserError
 from nsp_bert.files import Row
-from nsp_bert.rows import Example, Selection, read_json_lines, read_table
+from nsp_bert.rows import Example, Selection, read_json_lines, read_table, train_split
 from nsp_bert.tasks import DevAndTest
 from nsp_bert.tokenization import load_tokenizer as load_tokenizer
 from nsp_bert.tokenization import make_pair_encoder as make_pair_encoder
@@ -43,6 +43,15 @@ def load_examples(card: Card, data_dir: Path, split: str) -> list[Example[Any]]:
         examples.append(Example(index, row_id, content, None if label is None else str(label), cluster))
     if not examples:
         raise UserError(f"{path}: holds no rows")
+    return examples
+
+
+def load_training(card: Card, data_dir: Path, train: str) -> list[Example[Any]]:
+    """Return the rows of `train_<train>`. Raises UserError naming the file, where rows have no label too."""
+    examples = load_examples(card, data_dir, train_split(train))
+    if examples[0].label is None:
+        path = split_path(card, data_dir, train_split(train))
+        raise UserError(f"{path}: the rows have no labels, without which they teach nothing")
     return examples
 
 
@@ -99,5 +108,5 @@ def split_path(card: Card, data_dir: Path, split: str) -> Path:
         raise UserError(f"{path.parent}: no such folder, so no {card.title}; {card.source}")
     if not path.is_file():
         there = sorted(file.stem for file in path.parent.glob(f"*{path.suffix}"))
-        raise UserError(f"{path}: no such file; --split can be {', '.join(there) or 'nothing: the folder is empty'}")
+        raise UserError(f"{path}: no such file; the splits that are there: {', '.join(there) or 'none'}")
     return path

@@ -61,6 +61,8 @@ from nsp_bert.encoding import encode_label_pairs
 from nsp_bert.errors import UserError
 from nsp_bert.files import ROOT, write_text
 from nsp_bert.results.runs import prepare_output, versions
+from nsp_bert.scoring.exact import EXACT
+from nsp_bert.scoring.precision import AUTO, fast_precision
 from nsp_bert.session import choose_data
 from nsp_bert.terminal import run_main
 from nsp_bert.tokenization import EncodedPair, make_pair_encoder
@@ -68,7 +70,6 @@ from utils import load_examples
 
 NAMES = [name for name in ENGINES if name != "matmul"]
 RANDOM_SHAPES = {"base": (12, 768), "3-layers": (3, 768)}  # layers, width
-PEAKS = {"bfloat16": "bfloat16", "auto": "bfloat16"}  # what an engine's share of peak is counted by; others: float32
 PAIRS = 900  # without --rows
 PAUSE = 0.5  # seconds between two engines: thread pools that wait actively fall asleep
 
@@ -232,6 +233,12 @@ def measure(workers: dict[str, Worker], rounds: int) -> tuple[dict[str, dict[str
     return arrays, peaks
 
 
+def arithmetic(engine: str) -> str:
+    """Return the precision that an engine computes most pairs in, which its share of peak is counted by."""
+    precision = engine.partition("-")[2] or EXACT
+    return fast_precision() or EXACT if precision == AUTO else precision
+
+
 def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Measure and return the report."""
     job, checkpoint, pairs, shown = prepare(options, folder)
@@ -245,9 +252,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for worker in workers.values():
         worker.close()
     engines = {
-        name: summarise(
-            worker.facts, worker.rounds, len(pairs), tokens, work, peaks[PEAKS.get(name.partition("-")[2], "float32")]
-        )
+        name: summarise(worker.facts, worker.rounds, len(pairs), tokens, work, peaks[arithmetic(name)])
         for name, worker in workers.items()
         if name != "matmul"
     }

@@ -7,21 +7,23 @@ import math
 from collections.abc import Callable
 from itertools import chain, groupby
 from pathlib import Path
+from typing import get_args
 
 from rich.text import Text
 
 from nsp_bert.cards import SAMPLES_CONTRAST, CardT, card_names, cards_of, load_card
 from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL
 from nsp_bert.errors import UserError, meant
-from nsp_bert.patterns import CARD_WORDS
+from nsp_bert.patterns import CARD_WORDS, Reference
 from nsp_bert.results.submission import SUBMISSION_SPLIT
 from nsp_bert.results.summary import CALIBRATIONS, CONTENT_FREE, ENSEMBLE
-from nsp_bert.rows import FIRST_SEED, Selection
+from nsp_bert.rows import FEW_ALL, FIRST_SEED, FIVE, Selection
 from nsp_bert.scoring.backends import BACKENDS, PRECISIONS
 from nsp_bert.scoring.precision import AUTO
 from nsp_bert.session import Options, PromptOptions
 from nsp_bert.terminal import plain_console
 
+WHITENED = 256  # components of --whitening, as the makers of BERT-whitening have it
 LONGEST_NUMBER = 19  # digits: what a 64-bit integer holds
 PROMPT_KEYS = ("template", "prompt_position", "stages", "positions", "ablate")
 CALIBRATED = {
@@ -254,6 +256,40 @@ def add_pattern_options(group: argparse._ArgumentGroup, kind: type[CardT]) -> No
         choices=[*sets],
         metavar="SET",
         help=f"words of the labels, of the card's words: {', '.join(sets)} (default: those of the card's pattern)",
+    )
+
+
+def add_topic_options(group: argparse._ArgumentGroup, _kind: type[CardT]) -> None:
+    """Add what decides which vectors are compared with which, and how."""
+    group.add_argument(
+        "--prompt",
+        dest="topic",
+        choices=("1", "2", "none"),
+        default="1",
+        help="pattern of the card that rows are put into; none: their text alone",
+    )
+    group.add_argument(
+        "--reference",
+        choices=get_args(Reference),
+        default="nearest",
+        help="a label is compared by the nearest of its training rows, or by their mean",
+    )
+    group.add_argument(
+        "--whitening",
+        type=positive,
+        nargs="?",
+        const=WHITENED,
+        metavar="K",
+        help="whiten the vectors of training rows and test rows together, and keep K principal components"
+        f" (default: not; K is {WHITENED} unless it is given)",
+    )
+    group.add_argument(
+        "--train",
+        nargs="+",
+        choices=(*FIVE, FEW_ALL),
+        default=FIVE,
+        metavar="I",
+        help=f"training rows, a run each: {', '.join(FIVE)} of train_I.json, or {FEW_ALL} (default: {' '.join(FIVE)})",
     )
 
 

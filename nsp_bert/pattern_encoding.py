@@ -52,6 +52,14 @@ class PatternEncoder:
             first_length = min(filled.first_length, len(token_ids))
             yield EncodedPair(token_ids, first_length, reads=Reads(places, [[token] for token in asked]))
 
+    def sentence(self, slots: Mapping[str, str], masks: int) -> EncodedPair:
+        """Return a row with so many [MASK] in the label's place, asked for nothing.
+
+        Raises UserError where the pattern alone is too long.
+        """
+        filled = self._fill(slots, [self.mask_id] * masks)
+        return EncodedPair(filled.token_ids, filled.first_length)
+
     def _fill(self, slots: Mapping[str, str], label: Sequence[int]) -> Filled:
         segments = [[self._part(piece, slots, label) for piece in segment] for segment in self.pattern.segments]
         kept = iter(self.encoder.fit([part for segment in segments for part in segment], specials=1 + len(segments)))

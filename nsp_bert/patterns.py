@@ -17,6 +17,7 @@ from nsp_bert.prompts import Prompt, Strict
 LABEL = "label"
 CARD_WORDS = "card"  # the name of the label words that NSP prompts have
 BETWEEN_SEGMENTS = "||"
+Reference = Literal["nearest", "mean"]
 MethodCardT = TypeVar("MethodCardT", bound="MethodCard")
 SLOT = re.compile(r"\{(\w*)\}")
 
@@ -69,6 +70,9 @@ def parse_pattern(text: str) -> Pattern:
     if twice or LABEL not in pattern.slots or len(segments) > 2:
         raise ValueError(f"{text!r} must hold {{{LABEL}}} once, no slot twice, and at most one {BETWEEN_SEGMENTS}")
     return pattern
+
+
+TEXT_ALONE = Pattern(((Slot("text"),),))  # a row that is put into no pattern
 
 
 def _pieces(segment: str) -> tuple[str | Slot, ...]:
@@ -133,9 +137,9 @@ class Methods(Strict):
 
 @dataclass(frozen=True)
 class PatternPrompt:
-    """One choice of a pattern and of the words, for a method that is not NSP-BERT: `kind` is its key in the card."""
+    """One choice of a pattern and of the words, for a language model: `kind` is its key in the card."""
 
-    kind: Literal["cloze", "causal", "topic"]
+    kind: Literal["cloze", "causal"]
     pattern: str
     words: str
 
@@ -151,9 +155,8 @@ class PatternPrompt:
 
     def is_default(self, card: MethodFacts) -> bool:
         """Return whether it is the card's own."""
-        facts = getattr(card.methods, self.kind)
-        patterns = facts.patterns[:1] if isinstance(facts, TopicFacts) else [facts.pattern]
-        return (self.pattern, self.words) == (patterns[0], facts.words)
+        facts = card.methods.cloze if self.kind == "cloze" else card.methods.causal
+        return facts is not None and (self.pattern, self.words) == (facts.pattern, facts.words)
 
     def is_comparable(self, card: MethodFacts) -> bool:
         """Return whether a published number may be beside it: one is known for the card's own alone."""
@@ -170,6 +173,8 @@ class PatternChoice:
     def prompts(self, card: MethodCard) -> Iterator[PatternPrompt]:
         """Yield one prompt. Raises UserError where the card has no such pattern, or no such words."""
         facts = self._facts(card)
+        if not facts:
+            raise UserError(self.missing(card))
         words = self.words or facts.words
         try:
             card.word_set(words)
@@ -177,26 +182,99 @@ class PatternChoice:
             raise UserError(f"--words {words}: {card.title}: {error}") from error
         yield PatternPrompt(self.kind, facts.pattern, words)
 
+    def missing(self, card: MethodCard) -> str:
+        """Return what the card lacks, in a line; empty where nothing."""
+        return "" if self._facts(card) else no_pattern(card, self.kind)
+
     def card(self, card: MethodCardT) -> MethodCardT:
         """Return a card with the joiner and the length that the pattern was published with."""
-        own = self._facts(card).model_dump(include={"joiner", "max_length"}, exclude_none=True)
+        facts = self._facts(card)
+        own = facts.model_dump(include={"joiner", "max_length"}, exclude_none=True) if facts else {}
         return card.model_copy(update=own)
 
     def folder(self, _prompt: PatternPrompt) -> str:
         """Return no folder: there is one prompt."""
         return ""
 
-    def _facts(self, card: MethodCard) -> LanguageFacts:
-        facts = card.methods.cloze if self.kind == "cloze" else card.methods.causal
+    def _facts(self, card: MethodCard) -> LanguageFacts | None:
+        return card.methods.cloze if self.kind == "cloze" else card.methods.causal
+
+
+@dataclass(frozen=True)
+class TopicPrompt:
+    """One choice of a sentence about a topic that rows are put into, and of how their vectors are compared.
+
+    `number` counts the card's patterns from 1 and is None for the text alone; `whitening` is the number of components.
+    """
+
+    number: int | None
+    pattern: str
+    words: str
+    reference: Reference = "nearest"
+    whitening: int | None = None
+
+    @property
+    def settings(self) -> dict[str, str | int | None]:
+        """What a result file says of it."""
+        compared = {"reference": self.reference, "whitening": self.whitening}
+        return {"pattern": self.pattern, "words": self.words} | compared
+
+    @property
+    def shown(self) -> str:
+        """The prompt in words."""
+        whitened = f", {self.whitening} whitened components" if self.whitening else ""
+        return f"{self.pattern}, {self.reference} of the training rows{whitened}"
+
+    def is_default(self, _card: MethodFacts) -> bool:
+        """Return whether it is the card's first pattern, compared in the plain way."""
+        return (self.number, self.reference, self.whitening) == (1, "nearest", None)
+
+    def is_comparable(self, _card: MethodFacts) -> bool:
+        """Return that no published number may be beside it: which rows those were made with is not said."""
+        return False
+
+
+@dataclass(frozen=True)
+class TopicChoice:
+    """The number of a card's pattern about a topic, None for the text alone, and how vectors are compared."""
+
+    number: int | None
+    reference: Reference = "nearest"
+    whitening: int | None = None
+
+    def prompts(self, card: MethodCard) -> Iterator[TopicPrompt]:
+        """Yield one prompt. Raises UserError where the card has no such pattern."""
+        facts = card.methods.topic
         if not facts:
-            raise UserError(
-                f"datasets/cards/{card.name}.yaml: no {self.kind} under methods, a pattern with {{{LABEL}}};"
-                " datasets/README.md has an example"
-            )
-        return facts
+            raise UserError(self.missing(card))
+        if self.number and self.number > len(facts.patterns):
+            raise UserError(f"--prompt {self.number}: {card.title} has {len(facts.patterns)} patterns about a topic")
+        pattern = facts.patterns[self.number - 1] if self.number else "{text}"
+        yield TopicPrompt(self.number, pattern, facts.words, self.reference, self.whitening)
+
+    def missing(self, card: MethodCard) -> str:
+        """Return what the card lacks, in a line; empty where nothing."""
+        return "" if card.methods.topic else no_pattern(card, "topic")
+
+    def card(self, card: MethodCardT) -> MethodCardT:
+        """Return the card as it is."""
+        return card
+
+    def folder(self, _prompt: TopicPrompt) -> str:
+        """Return no folder: there is one prompt."""
+        return ""
 
 
-PromptT = TypeVar("PromptT", bound=Prompt | PatternPrompt, default=Prompt)
+def no_pattern(card: MethodCard, kind: str) -> str:
+    """Return that a card lacks the pattern of a method, in a line."""
+    return (
+        f"datasets/cards/{card.name}.yaml has no {kind} under methods, a pattern with {{{LABEL}}}; datasets/README.md"
+        " has an example"
+    )
+
+
+AnyPrompt = Prompt | PatternPrompt | TopicPrompt
+PromptT = TypeVar("PromptT", bound=AnyPrompt, default=Prompt)
 
 
 class MethodFacts(Strict):

@@ -20,7 +20,13 @@ from nsp_bert.files import Row, parse_row, utf8_lines
 LONGEST_FIELD = 10_000_000
 FIRST_SEED = 1  # where none is given
 ALL_ROWS = "all"
+FIVE, FEW_ALL = ("0", "1", "2", "3", "4"), "few_all"  # FewCLUE's training sets; the last has the rows of all five
 ContentT = TypeVar("ContentT", bound="Content")
+
+
+def train_split(train: str) -> str:
+    """Return the split with a training set's rows."""
+    return f"train_{train}"
 
 
 class Content(ABC):

@@ -14,11 +14,13 @@ from nsp_bert.cards import CardT, cards_of
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.errors import UserError
 from nsp_bert.files import locked_folder, remove_leftovers
+from nsp_bert.results.few_shot import write_means
 from nsp_bert.results.fingerprint import take_fingerprint
 from nsp_bert.results.runs import Run, prepare_output, read_summaries, write_run
 from nsp_bert.results.submission import check_leaderboard, write_submission, zip_submissions
 from nsp_bert.results.summary import Summary, file_stem
 from nsp_bert.results.tables import print_table
+from nsp_bert.rows import train_split
 from nsp_bert.scoring.exact import Engine
 from nsp_bert.scoring.score_files import ScoreFiles, remove_journals
 from nsp_bert.session import ZERO_SHOT, Choices, Method, Options, PromptT, Scorers, Session, choose_data
@@ -55,7 +57,7 @@ class Runner(Generic[CardT, PromptT]):
         self._checkpoint = open_checkpoint(options.model, method.heads)
         if self._checkpoint.remark:
             print(self._checkpoint.remark)
-        self._cards = choose_cards(options.dataset, kind, self._checkpoint.language)
+        self._cards = self._with_prompts(choose_cards(options.dataset, kind, self._checkpoint.language))
         self._scorers = Scorers(self._checkpoint, options, method.output)
         self._summaries: list[Summary] = []
 
@@ -95,7 +97,10 @@ class Runner(Generic[CardT, PromptT]):
         parts = [replace(run, parts=len(runs)) for run in runs]
         complete = all(run.complete for run in parts)
         folder = self._folder(session)
-        self._summaries += [write_run(run, folder) if folder else run.summary for run in parts]
+        summaries = [write_run(run, folder) if folder else run.summary for run in parts]
+        self._summaries += summaries
+        if folder and complete:
+            write_means(summaries, folder)
         if session.files and complete:
             session.files.remove()
         if self._options.submission and complete:
@@ -118,17 +123,27 @@ class Runner(Generic[CardT, PromptT]):
             print(zip_submissions(self._options.submission))
         return 0 if complete else INTERRUPTED
 
+    def _with_prompts(self, cards: list[CardT]) -> list[CardT]:
+        """Return the cards that have what the method needs, but those that are asked for by name all."""
+        if self._options.dataset:
+            return cards
+        missing = {card.name: self._choices.missing(card) for card in cards}
+        for line in filter(None, missing.values()):
+            print(f"left out: {line}")
+        return [card for card in cards if not missing[card.name]]
+
     def _session(self, card: CardT, prompt: PromptT) -> Session[CardT, PromptT]:
         """Return the session of a dataset under a prompt, not yet with files."""
         options, data = self._options, choose_data(card, self._options.data_dir)
         if options.submission:
             check_leaderboard(card, data.sample)
-        engine = Engine(self._scorers.__getitem__, options.precision)
+        engine = Engine(self._scorers.__getitem__, options.precision, self._method.output)
         session = Session(card, prompt, data, self._method, self._checkpoint, engine, options)
         if not options.output:
             return session
         settings = session.headline | session.beside
-        fingerprint = take_fingerprint(self._script, card, session.split, data.folder, self._checkpoint, settings)
+        splits = (session.split, card.dev_split, *map(train_split, options.train))
+        fingerprint = take_fingerprint(self._script, card, splits, data.folder, self._checkpoint, settings)
         return replace(session, fingerprint=fingerprint)
 
     def _folder(self, session: Session[CardT, PromptT]) -> Path | None:
@@ -145,13 +160,14 @@ class Runner(Generic[CardT, PromptT]):
         if not folder:
             return []
         remove_leftovers(folder, f"{session.card.name}[._]*")
-        there = list(read_summaries(folder, session.card.name, session.split, self._method.name, None))
+        own = (session.card.name, session.split, self._method.name)
+        there = [one for train in self._options.train or (None,) for one in read_summaries(folder, *own, train)]
         if not self._options.overwrite:
             refuse_another(there, session, folder)
         kept = [one for one in there if one.complete and one.fingerprint == session.fingerprint]
         if not self._options.resume or not kept or len(kept) < kept[0].parts:
             return []
-        remove_journals(folder, file_stem(session.card.name, session.split, self._method.name, None))
+        remove_journals(folder, file_stem(*own, None))
         print(f"{session.card.title} {session.split}: is there already in {folder}")
         return kept
 

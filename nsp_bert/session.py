@@ -18,7 +18,7 @@ from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.checkpoints.model_cards import Head
 from nsp_bert.errors import UserError
 from nsp_bert.files import DATASETS
-from nsp_bert.patterns import PatternPrompt, PromptT
+from nsp_bert.patterns import AnyPrompt, PromptT, Reference
 from nsp_bert.prompts import Position, Positions, Prompt, Stages, Template
 from nsp_bert.results.runs import Subject
 from nsp_bert.results.summary import NSP_BERT, Fingerprint
@@ -26,7 +26,7 @@ from nsp_bert.rows import FIRST_SEED, ContentT, Example, Selection
 from nsp_bert.scoring.backends import load_backend
 from nsp_bert.scoring.distributed import load_ray
 from nsp_bert.scoring.exact import Engine, PairTable, Scored
-from nsp_bert.scoring.outputs import Output
+from nsp_bert.scoring.outputs import UNIT_OF, Output
 from nsp_bert.scoring.score_files import ScoreFiles
 from nsp_bert.scoring.scorer import Scorer
 from nsp_bert.tokenization import EncodedPair, PairEncoder, make_pair_encoder
@@ -58,7 +58,7 @@ class Task(Protocol[ContentT]):
         """How scores become labels: candidates-contrast or samples-contrast."""
 
     @property
-    def prompt(self) -> Prompt | PatternPrompt:
+    def prompt(self) -> AnyPrompt:
         """The prompt, every option of it set."""
 
     @property
@@ -152,6 +152,10 @@ class PromptOptions(BaseModel):
             return (None,)
         return (given,) if given is not None else every if self.ablate else (default,)
 
+    def missing(self, _card: CardBase) -> str:
+        """Return nothing: every card has a prompt."""
+        return ""
+
     def card(self, card: CardT) -> CardT:
         """Return the card as it is."""
         return card
@@ -171,6 +175,9 @@ class PromptOptions(BaseModel):
 
 class Choices(Protocol[PromptT]):
     """The prompts that a method is to be run with."""
+
+    def missing(self, card: Card) -> str:
+        """Return what the card lacks for the method, in a line; empty where nothing."""
 
     def prompts(self, card: Card) -> Iterator[PromptT]:
         """Yield the prompts to run. Raises UserError for what the card does not have."""
@@ -210,6 +217,10 @@ class Options(BaseModel):
     seeds: int = 5
     part: Literal["linking", "typing", "both"] = "both"
     words: str | None = None
+    topic: Literal["1", "2", "none"] = "1"
+    reference: Reference = "nearest"
+    whitening: int | None = None
+    train: tuple[str, ...] = ()
     prompt: PromptOptions = PromptOptions()
 
     @property
@@ -337,6 +348,7 @@ class Session(Generic[CardT, PromptT]):
             "batch_curve": str(options.batch_curve),
             "seeds": str(options.seeds),
             "part": options.part,
+            "train": " ".join(options.train),
         }
 
     @property
@@ -367,12 +379,12 @@ class Session(Generic[CardT, PromptT]):
         """Return the log-odds of a table's pairs; with an output folder they go to disk as they come."""
         return self.engine.score(table, self.files.open if self.files else None)
 
-    def announce(self, task: Task[ContentT]) -> None:
-        """Print what runs on what, and where a short position table makes that another run than the card's."""
+    def announce(self, task: Task[ContentT], count: int) -> None:
+        """Print what runs on what, `count` pairs, and where a short position table makes that another run."""
         sample = " (bundled sample)" if self.data.sample else ""
         on = " on openvino" if self.options.backend == "openvino" else ""
         print(
-            f"{self.card.title} {self.split}{sample}: {task.size} = {sum(task.sizes) // task.width} pairs,"
+            f"{self.card.title} {self.split}{sample}: {task.size} = {count} {UNIT_OF[self.method.output]},"
             f" {task.prompt.shown}, {self.model}, {self.engine.words}{on}"
         )
         length, wanted = self.max_length, self.card.max_length

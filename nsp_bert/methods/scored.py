@@ -18,8 +18,9 @@ from nsp_bert.session import PromptT, Session, Task
 
 def score_task(task: Task[ContentT], session: Session[CardT, PromptT]) -> Scored:
     """Say what runs on what, and return the scores of a task's pairs."""
-    session.announce(task)
-    return session.score(PairTable(task.pairs, task.contents, task.sizes, task.width))
+    table = PairTable(task.pairs, task.contents, task.sizes, task.width)
+    session.announce(task, table.pairs)
+    return session.score(table)
 
 
 def settled_run(

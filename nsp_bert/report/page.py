@@ -152,7 +152,7 @@ def run_names(summaries: list[Summary], varied: list[str]) -> list[str]:
 
 def setting(summary: Summary, key: str) -> str:
     """Return a setting as it reads in a run's name, nothing where it is not set."""
-    value = summary.settings.get(key)
+    value = summary.choices.get(key)
     if value is None or isinstance(value, str):
         return value or ""
     return f"{key.replace('_', ' ')} {value}"

@@ -120,7 +120,7 @@ def run_names(summaries: list[Summary]) -> list[str]:
         own = differing[summary.dataset]
         parts = [summary.title, *(str(getattr(summary, field)) for field in own.fields)]
         for key in own.settings:
-            value = summary.settings.get(key)
+            value = summary.choices.get(key)
             parts.append(str(value) if isinstance(value, str) else f"{key.split('_')[0]} {value or 'own'}")
         note = ", ".join(filter(None, ["sample" if summary.sample else "", summary.rows]))
         shown = ", ".join(parts) + (f" ({note})" if note else "")

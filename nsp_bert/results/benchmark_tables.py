@@ -85,21 +85,23 @@ def _checksum(summary: Summary) -> str:
 
 
 def label(summary: Summary) -> str:
-    """Return a model's name with what sets its numbers apart from whole runs on real data."""
+    """Return a model's name with the method, if it is another, and what sets a run apart from one of all real rows."""
     shown = ", ".join(filter(None, ["sample" if summary.sample else "", summary.rows]))
-    return summary.model + (f" ({shown})" if shown else "")
+    method = "" if summary.method == NSP_BERT else f"{summary.method}, "
+    return method + summary.model + (f" ({shown})" if shown else "")
 
 
 def main_table(summaries: list[Summary]) -> Table:
-    """Return Table 1, published methods and ours; the score is the mean of the nine, if all are there.
+    """Return Table 1, published methods and ours without training; the score is the mean of the nine, if all are there.
 
     Other datasets have a column each after the nine, and no part in the score.
     """
-    runs = [(run, run.metrics.accuracy) for run in summaries if run.metrics and run.default_prompt]
-    others = {run.dataset: run.title for run, _ in runs if run.dataset not in FEWCLUE}
+    runs = [run for run in summaries if run.metrics and run.default_prompt]
+    others = {run.dataset: run.title for run in runs if run.dataset not in FEWCLUE}
     ours: dict[str, dict[str, float]] = {}
-    for run, accuracy in runs:
-        ours.setdefault(label(run), {})[run.dataset] = accuracy
+    for run in runs:
+        if run.metrics and run.train is None:
+            ours.setdefault(label(run), {})[run.dataset] = run.metrics.accuracy
     rows = [[*row, *("" for _ in others)] for row in published_rows()]
     for name, accuracies in ours.items():
         cells = [percent(accuracies[key]) if key in accuracies else "" for key in (*FEWCLUE, *others)]
@@ -145,7 +147,7 @@ def template_table(summaries: list[Summary]) -> Table:
     for summary in summaries:
         card, number = card_of(summary), summary.settings.get("template_number")
         column = {card.dev_split: "dev", card.split: "test"}.get(summary.split)
-        own_place = summary.settings["prompt_position"] == card.position
+        own_place = summary.settings.get("prompt_position") == card.position
         if card.task == "classification" and summary.metrics and isinstance(number, int) and column and own_place:
             titles[summary.dataset] = summary.title
             measured[(summary.dataset, label(summary), number, column)] = summary.metrics.accuracy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -16,15 +16,14 @@ from nsp_bert.results.summary import Fingerprint
 
 
 def take_fingerprint(
-    script: Path, card: CardBase, split: str, folder: Path, checkpoint: Checkpoint, settings: dict[str, str]
+    script: Path, card: CardBase, splits: Iterable[str], folder: Path, checkpoint: Checkpoint, settings: dict[str, str]
 ) -> Fingerprint:
     """Return the checksums of the files that a run of `script` reads, of its code with the card, and the settings.
 
-    The split of the run, the one that thresholds are learned on and a knowledge base count as data; as code count the
-    script and what it imports, so that a change of another method leaves finished results as they are.
+    As data count the files of these splits and a knowledge base; as code the script and what it imports, so that a
+    change of another method leaves finished results as they are.
     """
-    splits = dict.fromkeys((split, card.dev_split))
-    paths = [*(card.path.format(split=one) for one in splits), *card.other_files]
+    paths = [*(card.path.format(split=split) for split in dict.fromkeys(splits)), *card.other_files]
     casing, tokenizer = str(checkpoint.do_lower_case), f"bert4keras {metadata.version('bert4keras')}"
     return Fingerprint(
         data={path: _digest(folder / path) for path in paths if (folder / path).is_file()},

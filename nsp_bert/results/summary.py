@@ -180,6 +180,11 @@ class Summary(Details):
         rows = str(self.settings.get("rows", ALL_ROWS))
         return "" if rows == ALL_ROWS else rows
 
+    @property
+    def choices(self) -> dict[str, Setting]:
+        """The settings, with the training set of a method that has one."""
+        return self.settings | ({"train": self.train} if self.train is not None else {})
+
     def to_json(self) -> str:
         """Return the text of the summary file; details that the run does not have are left out."""
         entries = self.model_dump(mode="json")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from rich.console import Console
 
+from nsp_bert.results.few_shot import means
 from nsp_bert.results.summary import CHANCE, MACRO_F1, MAJORITY, Summary
 from nsp_bert.terminal import FOLDED, GAP, new_table, plain_console, print_fitting, print_title
 
@@ -94,7 +95,7 @@ def table_rows(summaries: list[Summary]) -> tuple[list[str], list[list[str]]]:
     names = dict.fromkeys(name for row in figures for name in row)
     shown = [name for name in names if any(row.get(name) for row in figures)]
     rows = [
-        [summary.title, *(str(summary.settings.get(key, "")) for key in varied), *(row.get(n, "") for n in shown)]
+        [summary.title, *(str(summary.choices.get(key, "")) for key in varied), *(row.get(n, "") for n in shown)]
         for summary, row in zip(summaries, figures, strict=True)
     ]
     return ["dataset", *(key.removeprefix("prompt_") for key in varied), *shown], rows
@@ -128,6 +129,7 @@ def _is_number(cell: str) -> bool:
 def notes(summaries: list[Summary]) -> list[str]:
     """Return the lines below a table: what runs say, where published numbers come from or why there are none."""
     lines = [f"{summary.title}: {note}" for summary in summaries for note in summary.notes]
+    lines = [*dict.fromkeys(lines), *(mean.line for mean in means(summaries))]
     sources = list(dict.fromkeys(summary.published.source for summary in summaries if summary.published))
     if sources:
         return [*lines, f"published: {'; '.join(sources)}; in = within the interval, out = outside of it"]
@@ -140,7 +142,7 @@ def varied_settings(summaries: list[Summary]) -> list[str]:
     """Return the settings that have more than one value in the runs of a dataset."""
     values: dict[str, set[tuple[str, str]]] = {}
     for summary in summaries:
-        for key, value in summary.settings.items():
+        for key, value in summary.choices.items():
             values.setdefault(key, set()).add((summary.dataset, str(value)))
     varied = [key for key, pairs in values.items() if len(pairs) > len({dataset for dataset, _ in pairs})]
     return [key for key in varied if not (key == "template_number" and "template" in varied)]
@@ -166,7 +168,7 @@ def by_dataset(summaries: list[Summary], varied: list[str]) -> dict[str, Differe
 def _differences(siblings: list[Summary], varied: list[str]) -> Differences:
     return Differences(
         [name for name in ("split", "method", "model") if len({getattr(sibling, name) for sibling in siblings}) > 1],
-        [key for key in varied if len({str(sibling.settings.get(key)) for sibling in siblings}) > 1],
+        [key for key in varied if len({str(sibling.choices.get(key)) for sibling in siblings}) > 1],
         not all(sibling.sample for sibling in siblings),
     )
 

@@ -16,6 +16,7 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
+from nsp_bert.scoring.outputs import SETTLED, Output
 from nsp_bert.scoring.precision import AUTO, fast_precision
 from nsp_bert.scoring.score_files import Journal, JournalPart
 from nsp_bert.scoring.scorer import Progress, Scorer
@@ -154,10 +155,14 @@ class Engine:
     `deviation` is the largest between the two that has been seen, 0 where one is all.
     """
 
-    def __init__(self, scorer: Callable[[str], Scorer], precision: str):
-        """`scorer` returns the one of a precision. Without a faster arithmetic on this machine auto is float32."""
+    def __init__(self, scorer: Callable[[str], Scorer], precision: str, output: Output = "next-sentence"):
+        """`scorer` returns the one of a precision.
+
+        Without a faster arithmetic on this machine auto is float32; so it is for vectors, of which a deviation does not
+        tell what it does to a comparison.
+        """
         self.scorer, self.asked = scorer, precision
-        self.fast = fast_precision() if precision == AUTO else None
+        self.fast = fast_precision() if precision == AUTO and output in SETTLED else None
         self.precision = precision if precision != AUTO or self.fast else EXACT
         self.deviation = 0.0
 

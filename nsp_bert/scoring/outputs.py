@@ -11,4 +11,11 @@ Output = Literal["next-sentence", "masked", "causal", "mean"]
 (`masked`) or what is before the place (`causal`, without segments); the mean of the last layer over all tokens."""
 
 HEAD_OF: dict[Output, Head] = {"next-sentence": "NSP", "masked": "MLM", "causal": "MLM", "mean": "encoder"}
+UNIT_OF: dict[Output, str] = {  # what is encoded, in words
+    "next-sentence": "pairs",
+    "masked": "sequences",
+    "causal": "sequences",
+    "mean": "sequences",
+}
+SETTLED: tuple[Output, ...] = ("next-sentence", "masked", "causal")  # compared as they are: rounding can be bounded
 READS: tuple[Output, ...] = ("masked", "causal")  # these are told which tokens at which places

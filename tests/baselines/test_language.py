@@ -183,7 +183,7 @@ def test_what_cannot_be_compared_is_named(
     card = (folder / "tnews.yaml").read_text(encoding="utf-8")
     (folder / "tnews.yaml").write_text(card[: card.index("methods:")], encoding="utf-8")
     monkeypatch.setattr("nsp_bert.cards.CARDS", folder)
-    assert "tnews.yaml: no cloze under methods" in expect_error(pet.main, *common, "--dataset", "tnews")
+    assert "tnews.yaml has no cloze under methods" in expect_error(pet.main, *common, "--dataset", "tnews")
     odd = card.replace('"100": 故事', '"100": \N{ROMAN NUMERAL ONE HUNDRED}☃')
     (folder / "tnews.yaml").write_text(odd, encoding="utf-8")
     assert "is not in the checkpoint's vocabulary" in expect_error(pet.main, *common, "--dataset", "tnews")

@@ -35,7 +35,7 @@ def house(tmp_path: Path, checkpoint_dir: Path, monkeypatch: pytest.MonkeyPatch)
 def take(house: Path, **settings: str) -> Fingerprint:
     card = load_card("chid")
     checkpoint = open_checkpoint(str(house / "model"))
-    return take_fingerprint(house / SCRIPT, card, "test_public", house / "data", checkpoint, settings)
+    return take_fingerprint(house / SCRIPT, card, ("test_public", card.dev_split), house / "data", checkpoint, settings)
 
 
 def touch(path: Path) -> None:

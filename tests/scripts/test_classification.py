@@ -114,7 +114,7 @@ def test_missing_data(expect_error: ErrorLine, checkpoint_dir: Path, data_dir: P
     assert "no such data folder" in expect_error(main, *model, "--data-dir", data_dir / "absent")
     assert "no TNEWS" in expect_error(main, *model, "--data-dir", data_dir, "--dataset", "tnews")
     line = expect_error(main, *model, "--data-dir", data_dir, "--dataset", "eprstmt", "--split", "train")
-    assert "--split can be test_public" in line
+    assert "the splits that are there: test_public" in line
 
 
 def test_bad_row(expect_error: ErrorLine, checkpoint_dir: Path, data_dir: Path) -> None:
