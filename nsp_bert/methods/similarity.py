@@ -58,7 +58,7 @@ class SimilarityTask(CandidatesTask[ClassificationCard, Text, TopicPrompt]):
     @property
     def size(self) -> str:
         """How many rows are compared with how many, in words."""
-        return f"{self.rows.number} + {len(self.references)} training rows"
+        return f"{self.rows.number} + {len(self.references):,} training rows"
 
     @property
     def references(self) -> list[Example[Text]]:
