@@ -22,7 +22,7 @@ import nsp_bert.start  # noqa: F401
 from nsp_bert.cli import add_pattern_options, make_parser, parse_options
 from nsp_bert.methods.language import LanguageCard, MaskedTask, make_task, with_shared_words
 from nsp_bert.methods.scored import score_task, settled_run
-from nsp_bert.patterns import PatternChoice
+from nsp_bert.patterns import PatternChoice, PatternPrompt
 from nsp_bert.results.published import paper_number
 from nsp_bert.runner import Runner
 from nsp_bert.session import Method, Options
@@ -37,7 +37,8 @@ def main(arguments: list[str] | None) -> int:
 
 
 def run(options: Options) -> int:
-    with Runner(options, LanguageCard, __file__, PET, PatternChoice("cloze", options.words)) as runner:
+    choice = PatternChoice("cloze", options.words)
+    with Runner[LanguageCard, PatternPrompt](options, LanguageCard, __file__, PET, choice) as runner:
         for session in runner:
             rows = session.selection.choose(load_examples(session.card, session.folder, session.split))
             task = make_task(MaskedTask, session, rows)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, TypeVar
+from types import UnionType
+from typing import Annotated, ClassVar, Literal, TypeVar, cast
 
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
@@ -281,6 +282,7 @@ class EntityLinkingCard(CardBase):
 
 Card = ClassificationCard | SentencePairCard | CoreferenceCard | ClozeCard | EntityLinkingCard
 CardT = TypeVar("CardT", bound=Card)
+Kind = type[CardT] | UnionType  # of cards: a class, or several of them, A | B
 ADAPTER: TypeAdapter[Card] = TypeAdapter(Annotated[Card, Field(discriminator="task")])
 
 
@@ -305,9 +307,9 @@ def _tell_once(line: str) -> None:
     print(" ".join(line.split()), file=sys.stderr)
 
 
-def cards_of(kind: type[CardT]) -> list[CardT]:
-    """Return the cards of a task, those with the fewest labels (the cheapest to score) first."""
-    chosen = [card for card in load_cards() if isinstance(card, kind)]
+def cards_of(kind: Kind[CardT]) -> list[CardT]:
+    """Return the cards of a kind, those with the fewest labels (the cheapest to score) first."""
+    chosen = cast(list[CardT], [card for card in load_cards() if isinstance(card, kind)])
     return sorted(chosen, key=lambda card: (len(card.label_values), card.name))
 
 

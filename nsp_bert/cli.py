@@ -11,7 +11,7 @@ from typing import get_args
 
 from rich.text import Text
 
-from nsp_bert.cards import SAMPLES_CONTRAST, CardT, card_names, cards_of, load_card
+from nsp_bert.cards import SAMPLES_CONTRAST, CardT, Kind, card_names, cards_of, load_card
 from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL
 from nsp_bert.errors import UserError, meant
 from nsp_bert.patterns import CARD_WORDS, Reference
@@ -95,10 +95,10 @@ def new_parser(description: str | None) -> argparse.ArgumentParser:
 
 def make_parser(
     description: str | None,
-    kind: type[CardT],
+    kind: Kind[CardT],
     *,
     own_texts: bool = False,
-    add_prompt: Callable[[argparse._ArgumentGroup, type[CardT]], None] | None = None,
+    add_prompt: Callable[[argparse._ArgumentGroup, Kind[CardT]], None] | None = None,
 ) -> argparse.ArgumentParser:
     """Return a parser with the options that a script of this kind of card takes; `own_texts`: such may be given too.
 
@@ -120,12 +120,16 @@ def make_parser(
         help="of a pair, longer ones are cut (default: the dataset's own)",
     )
     add_scoring_options(model)
-    (add_prompt or add_prompt_options)(parser.add_argument_group("prompt"), kind)
+    prompt = parser.add_argument_group("prompt")
+    if add_prompt:
+        add_prompt(prompt, kind)
+    elif isinstance(kind, type):
+        add_prompt_options(prompt, kind)
     add_output_options(parser.add_argument_group("output"), kind, own_texts)
     return parser
 
 
-def add_data_options(group: argparse._ArgumentGroup, kind: type[CardT]) -> None:
+def add_data_options(group: argparse._ArgumentGroup, kind: Kind[CardT]) -> None:
     """Add what decides which rows are scored."""
     cards = cards_of(kind)
     folders = dict.fromkeys(f"datasets/{card.data_dir}".removesuffix("/.") for card in cards)
@@ -163,7 +167,7 @@ def add_row_options(group: argparse._ActionsContainer) -> None:
     group.add_argument("--seed", type=whole, metavar="N", help=f"of --sample (default: {FIRST_SEED})")
 
 
-def dataset_name(kind: type[CardT]) -> Callable[[str], str]:
+def dataset_name(kind: Kind[CardT]) -> Callable[[str], str]:
     """Return a parser of a dataset's name, in any case; another name is refused with what may be meant."""
 
     def parse(text: str) -> str:
@@ -248,7 +252,7 @@ def add_prompt_options(group: argparse._ArgumentGroup, kind: type[CardT]) -> Non
         group.add_argument("--seeds", type=positive, default=5, metavar="N", help="random orders of the batch curve")
 
 
-def add_pattern_options(group: argparse._ArgumentGroup, kind: type[CardT]) -> None:
+def add_pattern_options(group: argparse._ArgumentGroup, kind: Kind[CardT]) -> None:
     """Add the prompt options of a method whose pattern is the card's."""
     sets = dict.fromkeys([CARD_WORDS, *(name for card in cards_of(kind) for name in card.words)])
     group.add_argument(
@@ -259,7 +263,7 @@ def add_pattern_options(group: argparse._ArgumentGroup, kind: type[CardT]) -> No
     )
 
 
-def add_topic_options(group: argparse._ArgumentGroup, _kind: type[CardT]) -> None:
+def add_topic_options(group: argparse._ArgumentGroup, _kind: Kind[CardT]) -> None:
     """Add what decides which vectors are compared with which, and how."""
     group.add_argument(
         "--prompt",
@@ -293,7 +297,7 @@ def add_topic_options(group: argparse._ArgumentGroup, _kind: type[CardT]) -> Non
     )
 
 
-def add_output_options(group: argparse._ArgumentGroup, kind: type[CardT], own_texts: bool) -> None:
+def add_output_options(group: argparse._ArgumentGroup, kind: Kind[CardT], own_texts: bool) -> None:
     """Add where results go, and what happens to those that are there."""
     group.add_argument(
         "--output",

@@ -10,7 +10,7 @@ from typing import Generic, cast
 
 from typing_extensions import Self
 
-from nsp_bert.cards import CardT, cards_of
+from nsp_bert.cards import CardT, Kind, cards_of
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.errors import UserError
 from nsp_bert.files import locked_folder, remove_leftovers
@@ -41,7 +41,7 @@ class Runner(Generic[CardT, PromptT]):
     def __init__(
         self,
         options: Options,
-        kind: type[CardT],
+        kind: Kind[CardT],
         script: str,
         method: Method = ZERO_SHOT,
         choices: Choices[PromptT] | None = None,
@@ -181,7 +181,7 @@ class Runner(Generic[CardT, PromptT]):
         return replace(session, files=files)
 
 
-def choose_cards(names: Sequence[str] | None, kind: type[CardT], language: str) -> list[CardT]:
+def choose_cards(names: Sequence[str] | None, kind: Kind[CardT], language: str) -> list[CardT]:
     """Return the cards of these names, or without names those of the task in the model's language.
 
     Raises UserError when there are none.

@@ -6,12 +6,13 @@ The commands of README.md are run in test_readme.py.
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import shlex
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, write_rows
 from test_readme import CHINESE, COMMANDS, README
 
 from nsp_bert.results.published import find
@@ -28,9 +29,10 @@ DOCUMENTS = [
 
 def script_commands() -> list[str]:
     """Return the `python nsp_bert_*.py` commands in what the scripts say of themselves, less those of README.md."""
-    texts = [path.read_text(encoding="utf-8").split('"""')[1] for path in ROOT.glob("nsp_bert_*.py")]
+    scripts = [*ROOT.glob("nsp_bert_*.py"), *ROOT.glob("baselines/*.py")]
+    texts = [path.read_text(encoding="utf-8").split('"""')[1] for path in scripts]
     lines = re.sub(r"\\\n\s+", "", "\n".join(texts))
-    found = set(re.findall(r"^ +python (nsp_bert_\w+\.py .*)$", lines, re.MULTILINE))
+    found = set(re.findall(r"^ +python ((?:nsp_bert_|baselines/)\w+\.py .*)$", lines, re.MULTILINE))
     return sorted(command for command in found if f"python {command}" not in COMMANDS)
 
 
@@ -53,7 +55,7 @@ def test_commands_of_the_scripts_run(
         words += ["--dataset", "eprstmt", "chid", "--limit", "3", "--models", str(checkpoint_dir)]
     else:
         words += ["--model", str(checkpoint_dir), *([] if "--labels" in words else ["--limit", "3"])]
-    assert importlib.import_module(script.removesuffix(".py")).main(words) == 0
+    assert importlib.import_module(Path(script).stem).main(words) == 0
 
 
 def test_python_of_the_api_document_runs() -> None:
@@ -76,6 +78,36 @@ def test_published_numbers_are_the_file_s() -> None:
                 line for line in readme.read_text(encoding="utf-8").splitlines() if f"| {dataset.upper()} |" in line
             )
             assert figure in row
+
+
+def test_published_means_of_other_methods_are_the_file_s() -> None:
+    for script, method in (("pet", "pet_zero"), ("gpt", "gpt_zero")):
+        (record,) = find(method=method, source="A", dataset="score")
+        for readme in READMES:
+            lines = readme.read_text(encoding="utf-8").splitlines()
+            assert f"{record.value:.2f}" in next(
+                line for line in lines if line.startswith(f"| `baselines/{script}.py`")
+            )
+
+
+def test_the_example_of_a_card_runs(
+    checkpoint_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In every script that takes its kind of task."""
+    text = (ROOT / "datasets" / "README.md").read_text(encoding="utf-8")
+    (card,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (row,) = re.findall(r"`(\{\"review.*?\})`", text)
+    cards = tmp_path / "cards"
+    cards.mkdir()
+    (cards / "reviews.yaml").write_text(card, encoding="utf-8")
+    monkeypatch.setattr("nsp_bert.cards.CARDS", cards)
+    for split in ("test", "train_0"):
+        write_rows(tmp_path / "reviews" / f"{split}.json", [json.loads(row)])
+    common = ["--model", str(checkpoint_dir), "--data-dir", str(tmp_path), "--dataset", "reviews"]
+    for script in ("nsp_bert_classification", "pet", "gpt", "similarity"):
+        own = ["--train", "0"] if script == "similarity" else []
+        assert importlib.import_module(script).main([*common, *own]) == 0
+        assert "Shop reviews" in capsys.readouterr().out
 
 
 def test_both_readmes_say_the_same_figures() -> None:
