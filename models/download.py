@@ -164,7 +164,7 @@ def print_list(cards: dict[str, ModelCard], folder: Path) -> None:
     rows = []
     for name, card in cards.items():
         way = "is there" if (folder / name).is_dir() else "download" if card.sources else "by hand"
-        heads = " ".join(head for head in card.heads if head != "encoder")
+        heads = " ".join([*(head for head in card.heads if head != "encoder"), *(["causal"] if card.causal else [])])
         rows.append([name, heads, way, card.licence, f"{card.layers}x{card.hidden}", f"{card.parameters:g} M"])
     print_fitting(
         ("name", "heads", "get it", "licence", "size", "params"),

@@ -34,7 +34,7 @@ class Archive(_Strict):
 
 
 class HuggingFace(_Strict):
-    """A repository of Hugging Face, at a revision that is pinned."""
+    """A repository of Hugging Face, at a commit, or on a branch where no commit is known."""
 
     kind: Literal["huggingface"]
     repository: str
@@ -59,6 +59,7 @@ class ModelCard(_Strict):
     heads_count: int
     parameters: float
     heads: list[Head]
+    causal: bool = False
     licence: str
     sources: list[Annotated[Archive | HuggingFace, Field(discriminator="kind")]]
     by_hand: str | None = None

@@ -230,6 +230,7 @@ def test_the_list_shows_every_model_and_its_heads(
     assert "pooler MLM NSP download" in rows["google-bert-large-uncased"]
     assert "pooler MLM     download" in rows["hfl-rbt3"]
     assert "by hand" in rows["uer-mixed-bert-base"]
+    assert "MLM causal     by hand" in rows["nezha-gen"]
     left_out = "not shown for want of room: size, params; models/cards.yaml has them"
     assert (left_out in out, "not shown" in out) == (width == 60, width < 80)
 
@@ -249,7 +250,15 @@ def test_cards_say_what_the_weights_must_hold() -> None:
         "hfl-roberta-wwm-ext-large",
         "hfl-rbt3",
         "hfl-rbtl3",
+        "hfl-macbert-base",
+        "hfl-macbert-large",
+        "erlangshen-tcbert-110m",
+        "erlangshen-tcbert-330m",
+        "erlangshen-tcbert-110m-se",
+        "erlangshen-tcbert-330m-se",
+        "nezha-gen",
     }
+    assert [name for name, one in cards.items() if one.causal] == ["nezha-gen"]
     assert cards["nsp_bert_mini"].heads == list(open_checkpoint("nsp_bert_mini").heads)
 
 
