@@ -164,9 +164,12 @@ def main(arguments: list[str] | None) -> int:
     parser.add_argument("model", metavar="NAME_OR_DIR", help="a name in models/cards.yaml, or a checkpoint's folder")
     parser.add_argument("--language", help="of the health text: zh or en (default: the model card's, else zh)")
     options = parser.parse_args(arguments)
-    checkpoint = open_checkpoint(options.model, needs=("encoder",))
+    checkpoint = open_checkpoint(options.model, needs=("encoder",), causal=True)
     console = plain_console()
     describe(checkpoint, console)
+    if checkpoint.causal:
+        console.print("causal language model: only baselines/gpt.py can use it; its heads are not checked")
+        return 1
     documents = health_documents(options.language or checkpoint.language)
     if "MLM" in checkpoint.heads:
         print_masks(check_masks(checkpoint, documents), console)

@@ -143,7 +143,7 @@ def check_present(card: ModelCard, folder: Path) -> None:
 
 def check_checkpoint(card: ModelCard, folder: Path) -> None:
     """Raise UserError when files are missing or disagree, among themselves or with the card."""
-    checkpoint = open_checkpoint(str(folder.absolute()), needs=tuple(card.heads))
+    checkpoint = open_checkpoint(str(folder.absolute()), needs=tuple(card.heads), causal=card.causal)
     check_shape(card, folder, checkpoint.config, len(load_vocabulary(checkpoint.vocab_path)))
 
 

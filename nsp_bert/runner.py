@@ -48,13 +48,13 @@ class Runner(Generic[CardT, PromptT]):
     ):
         """Open the checkpoint. `kind` is the task's card, `script` the file that runs it.
 
-        `choices` are the prompts, those of the options without. Raises UserError for a checkpoint without the method's
-        heads.
+        `choices` are the prompts, those of the options without. Raises UserError for a checkpoint that the method
+        cannot use.
         """
         self._folders = ExitStack()
         self._options, self._script, self._method = options, Path(script), method
         self._choices = choices or cast(Choices[PromptT], options.prompt)
-        self._checkpoint = open_checkpoint(options.model, method.heads)
+        self._checkpoint = open_checkpoint(options.model, method.heads, causal=method.output == "causal")
         if self._checkpoint.remark:
             print(self._checkpoint.remark)
         self._cards = self._with_prompts(choose_cards(options.dataset, kind, self._checkpoint.language))

@@ -19,7 +19,9 @@ def vocabulary() -> list[str]:
     return SPECIAL + ASCII + pieces + PUNCTUATION + [chr(code) for code in range(0x4E00, 0x9FA6)]
 
 
-def config(layers: int = 2, hidden: int = 32, max_position: int = 256, vocab_size: int | None = None) -> dict[str, Any]:
+def config(
+    layers: int = 2, hidden: int = 32, max_position: int = 256, vocab_size: int | None = None, segments: int = 2
+) -> dict[str, Any]:
     """Return the contents of a `bert_config.json`."""
     return {
         "attention_probs_dropout_prob": 0.1,
@@ -31,13 +33,16 @@ def config(layers: int = 2, hidden: int = 32, max_position: int = 256, vocab_siz
         "max_position_embeddings": max_position,
         "num_attention_heads": 4,
         "num_hidden_layers": layers,
-        "type_vocab_size": 2,
+        "type_vocab_size": segments,
         "vocab_size": vocab_size or len(vocabulary()),
     }
 
 
 def weights(config: dict[str, Any], seed: int = 0, heads: tuple[str, ...] = ("pooler", "MLM", "NSP")) -> dict:
-    """Return Google's variable names -> float32 arrays, drawn wide enough for scores that differ visibly."""
+    """Return Google's variable names -> float32 arrays, drawn wide enough for scores that differ visibly.
+
+    Without segments the others are the same.
+    """
     rng = np.random.default_rng(seed)
     hidden, wide = config["hidden_size"], config["intermediate_size"]
 
@@ -49,6 +54,9 @@ def weights(config: dict[str, Any], seed: int = 0, heads: tuple[str, ...] = ("po
         "bert/embeddings/token_type_embeddings": draw(2, hidden),
         "bert/embeddings/position_embeddings": draw(config["max_position_embeddings"], hidden),
     }
+
+    if not config["type_vocab_size"]:
+        del tensors["bert/embeddings/token_type_embeddings"]
 
     def norm(name: str) -> None:
         tensors[f"{name}/beta"] = draw(hidden)

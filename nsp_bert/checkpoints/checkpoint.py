@@ -10,7 +10,7 @@ from typing import Any
 from nsp_bert.checkpoints.hugging_face import cached_copy, is_hugging_face
 from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL as DEFAULT_MODEL
 from nsp_bert.checkpoints.model_cards import MODELS, ModelCard, load_model_cards
-from nsp_bert.checkpoints.shapes import HEADS, check_complete, check_shapes, google_shapes, load_config
+from nsp_bert.checkpoints.shapes import HEADS, SEGMENT_TABLE, check_complete, check_shapes, google_shapes, load_config
 from nsp_bert.checkpoints.vocabulary import load_vocabulary
 from nsp_bert.environment import import_tensorflow
 from nsp_bert.errors import UserError, first_line, meant
@@ -19,6 +19,7 @@ TRAINED = "checkpoint"  # where pre-training puts it below its output folder
 SPECIALS_PER_PAIR = 3  # [CLS], [SEP], [SEP]
 LFS_POINTER = b"version https://git-lfs"
 LARGEST_POINTER = 1024
+EXAMPLES = 5  # models that a refusal names
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Checkpoint:
     """The verified files of one checkpoint; `prefix` is what TensorFlow calls the checkpoint's path.
 
     `known` says whether it is the model that models/cards.yaml has under its name; `remark` why not, where its name
-    says otherwise.
+    says otherwise. `causal` marks a language model that has only learned to read from left to right.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Checkpoint:
     language: str = "zh"
     known: bool = False
     remark: str = ""
+    causal: bool = False
 
     @property
     def max_position(self) -> int:
@@ -46,16 +48,20 @@ class Checkpoint:
         return int(self.config["max_position_embeddings"])
 
 
-def open_checkpoint(name_or_dir: str, needs: tuple[str, ...] = ("encoder", "pooler", "NSP")) -> Checkpoint:
+def open_checkpoint(
+    name_or_dir: str, needs: tuple[str, ...] = ("encoder", "pooler", "NSP"), *, causal: bool = False
+) -> Checkpoint:
     """Return the checkpoint of a card's name (models/NAME) or of a folder.
 
-    Raises UserError when files are missing or disagree, or when a head in `needs` is not in the weights.
+    Raises UserError when files are missing or disagree, when a head in `needs` is not in the weights, or when it is a
+    causal language model, unless `causal` says that one will do.
     """
     cards = load_model_cards()
     if name_or_dir.lower() in cards and not Path(name_or_dir).is_dir():
         name_or_dir = name_or_dir.lower()
     if name_or_dir in cards:
-        check_heads(name_or_dir, tuple(cards[name_or_dir].heads), needs)
+        listed = cards[name_or_dir]
+        check_use(name_or_dir, tuple(listed.heads), listed.causal, needs, causal)
     folder = MODELS / name_or_dir if name_or_dir in cards else Path(name_or_dir)
     if not folder.is_dir():
         known = f"known names: {', '.join(cards)}{meant(name_or_dir.lower(), cards)}"
@@ -72,12 +78,13 @@ def open_checkpoint(name_or_dir: str, needs: tuple[str, ...] = ("encoder", "pool
     card = cards.get(name)
     remark = unlike_card(folder, config, card) if card else ""
     card = None if remark else card
+    one_way = SEGMENT_TABLE not in shapes or bool(card and card.causal)
     heads = tuple(head for head, variable in HEADS.items() if variable in shapes and (not card or head in card.heads))
-    check_heads(str(folder), heads, needs)
+    check_use(str(folder), heads, one_way, needs, causal)
     check_sizes(folder, config, len(load_vocabulary(vocab_path)), shapes)
     lower = card.do_lower_case if card else config.get("do_lower_case") is not False
     language = card.language if card else "zh"
-    return Checkpoint(name, folder, config, vocab_path, prefix, heads, lower, language, bool(card), remark)
+    return Checkpoint(name, folder, config, vocab_path, prefix, heads, lower, language, bool(card), remark, one_way)
 
 
 def trained_below(folder: Path) -> Path:
@@ -107,15 +114,29 @@ def unlike_card(folder: Path, config: dict[str, Any], card: ModelCard) -> str:
     )
 
 
-def check_heads(where: str, heads: tuple[str, ...], needs: tuple[str, ...]) -> None:
-    """Raise UserError when a head in `needs` is not among `heads`, naming models that have an NSP head."""
+def check_use(where: str, heads: tuple[str, ...], one_way: bool, needs: tuple[str, ...], causal: bool) -> None:
+    """Raise UserError when a head in `needs` is not among `heads`, or a model that reads one way has to read both ways.
+
+    The message names models that would do.
+    """
     missing = [head for head in needs if head not in heads]
     if missing:
-        with_nsp = ", ".join(name for name, card in load_model_cards().items() if "NSP" in card.heads)
         raise UserError(
             f"{where}: no {' and no '.join(missing)} head (it has: {', '.join(heads) or 'none'});"
-            f" take a checkpoint that has one, e.g. {with_nsp}"
+            f" take a checkpoint that has one{examples(needs, causal)}"
         )
+    if one_way and not causal:
+        raise UserError(
+            f"{where}: a causal language model, without segments, which only baselines/gpt.py can use;"
+            f" take another checkpoint{examples(needs, causal)}"
+        )
+
+
+def examples(needs: tuple[str, ...], causal: bool) -> str:
+    """Return the names of some models that have these heads, and are causal or not, as the end of a sentence."""
+    names = [name for name, card in load_model_cards().items() if set(needs) <= {*card.heads} and card.causal == causal]
+    more = " … (python models/download.py --list)" if len(names) > EXAMPLES else ""
+    return f", e.g. {', '.join(names[:EXAMPLES])}{more}" if names else ""
 
 
 def refuse_pointers(folder: Path) -> None:
@@ -169,8 +190,9 @@ def check_sizes(folder: Path, config: dict[str, Any], vocab_lines: int, shapes: 
             f" the weights hold {rows} word embeddings; take the three files of one checkpoint"
         )
     layers = sum(1 for name in shapes if name.endswith("/attention/self/query/kernel"))
-    segments = shapes.get("bert/embeddings/token_type_embeddings", [0])[0]
-    config.setdefault("type_vocab_size", segments)
+    segments = shapes.get(SEGMENT_TABLE, [0])[0]
+    # A causal language model may come with the configuration of the BERT that it is built like.
+    config["type_vocab_size"] = config.get("type_vocab_size", segments) if segments else 0
     for key, actual in (
         ("hidden_size", width),
         ("num_hidden_layers", layers),

@@ -20,6 +20,7 @@ HEADS = {  # the variable that tells of a head
     "MLM": "cls/predictions/transform/dense/kernel",
     "NSP": "cls/seq_relationship/output_weights",
 }
+SEGMENT_TABLE = "bert/embeddings/token_type_embeddings"
 Shape = tuple[int, ...]
 
 
@@ -35,7 +36,7 @@ class BertConfig(BaseModel):
     intermediate_size: int = Field(gt=0)
     hidden_act: str
     max_position_embeddings: int = Field(gt=0)
-    type_vocab_size: int = Field(default=2, gt=0)
+    type_vocab_size: int = Field(default=2, ge=0)  # 0: no segments, as in a causal language model
     hidden_dropout_prob: float = Field(default=0.1, ge=0, lt=1)
     attention_probs_dropout_prob: float = Field(default=0.1, ge=0, lt=1)
     initializer_range: float = Field(default=0.02, gt=0)
@@ -71,16 +72,20 @@ def load_config(path: Path) -> dict[str, Any]:
 
 
 def google_shapes(config: dict[str, Any]) -> dict[str, Shape]:
-    """Return Google's variables of a configuration, both heads and the pooler included, with their shapes."""
+    """Return Google's variables of a configuration, both heads and the pooler included, with their shapes.
+
+    A type_vocab_size of 0 has no table of segments.
+    """
     hidden, wide, vocab = config["hidden_size"], config["intermediate_size"], config["vocab_size"]
     shapes: dict[str, Shape] = {
         "bert/embeddings/word_embeddings": (vocab, hidden),
-        "bert/embeddings/token_type_embeddings": (config.get("type_vocab_size", 2), hidden),
         "bert/embeddings/position_embeddings": (config["max_position_embeddings"], hidden),
         "cls/predictions/output_bias": (vocab,),
         "cls/seq_relationship/output_weights": (2, hidden),
         "cls/seq_relationship/output_bias": (2,),
     }
+    if segments := config.get("type_vocab_size", 2):
+        shapes[SEGMENT_TABLE] = (segments, hidden)
     dense = {"bert/pooler/dense": (hidden, hidden), "cls/predictions/transform/dense": (hidden, hidden)}
     norms = ["bert/embeddings/LayerNorm", "cls/predictions/transform/LayerNorm"]
     for layer in range(config["num_hidden_layers"]):

@@ -79,7 +79,10 @@ class Vocabulary(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """Everything that a score depends on; `head` is a NextSentence, a Vocabulary or nothing, as the output needs."""
+    """Everything that a score depends on; `head` is a NextSentence, a Vocabulary or nothing, as the output needs.
+
+    `segments` are nothing where the checkpoint has none.
+    """
 
     tokens: Any
     segments: Any
@@ -98,9 +101,8 @@ def load_weights(checkpoint: Checkpoint, precision: str, head: Head) -> Weights:
     try:
         read = _read_layers(checkpoint, head)
         layers = [_layer(read, index, checkpoint, precision) for index in range(checkpoint.config["num_hidden_layers"])]
-        tokens, segments, positions = (
-            _variable(read[f"Embedding-{name}"][0], precision) for name in ("Token", "Segment", "Position")
-        )
+        tokens, positions = (_variable(read[f"Embedding-{name}"][0], precision) for name in ("Token", "Position"))
+        segments = _variable(read["Embedding-Segment"][0], precision) if checkpoint.config["type_vocab_size"] else ()
         norm = _norm(read["Embedding-Norm"])
         return Weights(tokens, segments, positions, norm, layers, READ_HEAD[head](read))
     except (tf.errors.OpError, ValueError, LookupError, RuntimeError) as error:

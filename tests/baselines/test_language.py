@@ -16,6 +16,7 @@ import pytest
 import random_checkpoint
 from conftest import SAMPLE, write_rows
 
+import nsp_bert_classification
 from nsp_bert.cards import CARDS, load_card
 from nsp_bert.results.benchmark_tables import FEWCLUE
 
@@ -139,6 +140,29 @@ def test_gpt_by_hand(run: Run, checkpoint_dir: Path, tokenizer: Any, dataset: st
             assert score == pytest.approx(expected, abs=5e-3)
             compared += 1
     assert compared >= 14
+
+
+@pytest.fixture(scope="module")
+def causal_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The random checkpoint without its segments."""
+    return random_checkpoint.random_checkpoint(tmp_path_factory.mktemp("models") / "causal", segments=0)
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "openvino"])
+def test_gpt_takes_no_segments(run: Run, causal_dir: Path, backend: str) -> None:
+    """So that a checkpoint without them gives the same scores."""
+    if backend == "openvino":
+        pytest.importorskip("openvino", reason="openvino is not installed: it is optional")
+    _, expected = run(gpt, "tnews", "--backend", backend)
+    summary, rows = run(gpt, "tnews", "--backend", backend, "--model", str(causal_dir))
+    assert summary["model"] == "causal"
+    assert [row["scores"] for row in rows] == [row["scores"] for row in expected]
+
+
+@pytest.mark.parametrize("script", [pet, nsp_bert_classification])
+def test_without_segments_only_gpt_runs(script: ModuleType, causal_dir: Path, expect_error: Callable[..., str]) -> None:
+    line = expect_error(script.main, "--model", causal_dir, "--dataset", "tnews")
+    assert "a causal language model, without segments, which only baselines/gpt.py can use" in line
 
 
 def test_labels_of_one_word_are_also_counted_as_one(run: Run) -> None:

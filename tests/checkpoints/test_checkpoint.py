@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import random_checkpoint
 
-from nsp_bert.checkpoints.checkpoint import load_model_cards, open_checkpoint
+from nsp_bert.checkpoints.checkpoint import examples, load_model_cards, open_checkpoint
 from nsp_bert.checkpoints.vocabulary import load_vocabulary
 from nsp_bert.errors import UserError
 from nsp_bert.scoring.scorer import EncodedPair, Scorer
@@ -30,6 +30,49 @@ def test_a_checkpoint_without_nsp_is_refused_with_the_heads_it_has(tmp_path: Pat
     folder = random_checkpoint.random_checkpoint(tmp_path / "wwm", heads=("pooler", "MLM"), hidden=16)
     with pytest.raises(UserError, match=r"no NSP head .*encoder, pooler, MLM.*nsp_bert_mini"):
         open_checkpoint(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("needs", "causal", "named"),
+    [
+        (("encoder", "pooler", "NSP"), False, "nsp_bert_mini, google-bert-zh, .*download.py --list"),
+        (("encoder", "MLM"), False, "nsp_bert_mini, google-bert-zh, .*download.py --list"),
+        (("encoder", "MLM"), True, "nezha-gen$"),
+    ],
+)
+def test_a_refusal_names_models_that_would_do(tmp_path: Path, needs: tuple[str, ...], causal: bool, named: str) -> None:
+    folder = random_checkpoint.random_checkpoint(tmp_path / "bare", heads=("pooler",), hidden=16)
+    with pytest.raises(UserError, match=rf"no {needs[-1]} head .*one, e\.g\. {named}"):
+        open_checkpoint(str(folder), needs, causal=causal)
+
+
+def test_examples_have_all_heads_that_are_needed() -> None:
+    cards = load_model_cards()
+    for needs in (("encoder", "MLM"), ("encoder", "pooler", "NSP"), ("encoder", "pooler")):
+        names = examples(needs, causal=False).split(" ")[2:-4]
+        assert names
+        for name in names:
+            card = cards[name.rstrip(",")]
+            assert set(needs) <= set(card.heads)
+            assert not card.causal
+
+
+@pytest.mark.parametrize("stated", [0, 2, None])
+def test_a_checkpoint_without_segments_is_a_causal_one(tmp_path: Path, stated: int | None) -> None:
+    """Whatever its configuration says of segments: FewCLUE takes RoBERTa's for NEZHA-Gen."""
+    folder = random_checkpoint.random_checkpoint(tmp_path / "gpt", hidden=16, segments=0)
+    edit_config(folder, type_vocab_size=stated)
+    checkpoint = open_checkpoint(str(folder), ("encoder", "MLM"), causal=True)
+    assert (checkpoint.causal, checkpoint.config["type_vocab_size"]) == (True, 0)
+    for needs in (("encoder", "MLM"), ("encoder", "pooler", "NSP"), ("encoder",)):
+        with pytest.raises(UserError, match=r"gpt: a causal language model, without segments.*e\.g\. nsp_bert_mini"):
+            open_checkpoint(str(folder), needs)
+
+
+def test_segments_that_the_configuration_does_not_know(copy: Path) -> None:
+    edit_config(copy, type_vocab_size=0)
+    with pytest.raises(UserError, match="type_vocab_size 0, the weights 2"):
+        open_checkpoint(str(copy), causal=True)
 
 
 def test_other_prefixes_and_crlf_vocabularies_load(tmp_path: Path) -> None:
@@ -120,6 +163,13 @@ def test_what_the_field_has(copy: Path) -> None:
 def test_a_known_model_without_nsp_is_refused_before_it_is_fetched() -> None:
     with pytest.raises(UserError, match=r"hfl-rbt3: no NSP head \(it has: encoder.*nsp_bert_mini"):
         open_checkpoint("hfl-rbt3")
+
+
+def test_a_known_causal_model_is_refused_before_it_is_fetched() -> None:
+    with pytest.raises(UserError, match="nezha-gen: a causal language model"):
+        open_checkpoint("nezha-gen", ("encoder", "MLM"))
+    with pytest.raises(UserError, match=r"no such checkpoint folder; .*drive\.google\.com"):
+        open_checkpoint("nezha-gen", ("encoder", "MLM"), causal=True)
 
 
 def test_model_cards_are_valid() -> None:

@@ -150,6 +150,19 @@ def test_a_head_that_is_missing_is_named(tmp_path: Path, capfd: pytest.CaptureFi
     assert "without an NSP head" in out
 
 
+def test_without_segments(expect_error: Callable[..., str], tmp_path: Path) -> None:
+    """Hugging Face's BERT always has segments: a causal language model does not become one."""
+    tensors = random_checkpoint.weights(CONFIG | {"type_vocab_size": 0}, heads=("MLM",))
+    state = named(tensors, HUGGING_FACE)
+    run(write_source(tmp_path / "pt", state, type_vocab_size=0), tmp_path / "tf")
+    checkpoint = open_checkpoint(str(tmp_path / "tf"), ("encoder", "MLM"), causal=True)
+    assert read_tensors(checkpoint.prefix).keys() == tensors.keys()
+    assert "a causal language model" in expect_error(convert.main, tmp_path / "tf", tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+    line = expect_error(convert.main, write_source(tmp_path / "whole", state), tmp_path / "out")
+    assert "lack bert/embeddings/token_type_embeddings" in line
+
+
 def test_what_cannot_be_converted(expect_error: Callable[..., str], tmp_path: Path) -> None:
     state = named(random_checkpoint.weights(CONFIG), HUGGING_FACE)
     lacking = {name: one for name, one in state.items() if "layer.1.output.dense" not in name}

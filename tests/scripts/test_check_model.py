@@ -30,6 +30,14 @@ def test_a_missing_mlm_head(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
     assert "MLM head is missing" in capfd.readouterr().out
 
 
+def test_a_causal_language_model(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = random_checkpoint.random_checkpoint(tmp_path / "m", heads=("MLM",), hidden=16, segments=0)
+    assert main([str(folder)]) == 1
+    out = capfd.readouterr().out
+    assert "m: 2 layers x 16" in out
+    assert "causal language model: only baselines/gpt.py can use it" in out
+
+
 def test_masks_against_the_most_frequent_token() -> None:
     masked = np.array([7] * 30 + list(range(100, 170)))
     assert Masks(masked, np.full(100, 7)).verdict.startswith("is at chance")

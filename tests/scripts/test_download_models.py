@@ -210,6 +210,16 @@ def test_the_command_that_is_told_converts(
     assert open_checkpoint("tiny").heads == ("encoder", "pooler", "NSP")
 
 
+def test_a_causal_model_is_one_by_its_card(into: Path) -> None:
+    """Its weights may hold segments that nobody trained."""
+    write_cards(into, tiny=card(by_hand="ask a friend", causal=True, heads=["encoder", "MLM"]))
+    random_checkpoint.random_checkpoint(into / "tiny", heads=("MLM",))
+    assert get(into) == 0
+    assert open_checkpoint("tiny", ("encoder", "MLM"), causal=True).causal
+    with pytest.raises(UserError, match="tiny: a causal language model"):
+        open_checkpoint(str(into / "tiny"), ("encoder", "MLM"))
+
+
 def test_what_has_no_direct_download_is_told(into: Path, expect_error: Callable[..., str]) -> None:
     write_cards(into, tiny=card(by_hand="ask a friend"))
     assert expect_error(models.main, "tiny", "--into", into) == "error: tiny: no direct download; ask a friend"
