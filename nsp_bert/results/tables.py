@@ -127,9 +127,16 @@ def _is_number(cell: str) -> bool:
 
 
 def notes(summaries: list[Summary]) -> list[str]:
-    """Return the lines below a table: what runs say, where published numbers come from or why there are none."""
-    lines = [f"{summary.title}: {note}" for summary in summaries for note in summary.notes]
-    lines = [*dict.fromkeys(lines), *(mean.line for mean in means(summaries))]
+    """Return the lines below a table: what runs say, where published numbers come from or why there are none.
+
+    What several runs say is one line.
+    """
+    said: dict[str, dict[str, None]] = {}
+    for summary in summaries:
+        for note in summary.notes:
+            said.setdefault(note, {})[summary.title] = None
+    lines = [f"{', '.join(titles)}: {note}" for note, titles in said.items()]
+    lines += [mean.line for mean in means(summaries)]
     sources = list(dict.fromkeys(summary.published.source for summary in summaries if summary.published))
     if sources:
         return [*lines, f"published: {'; '.join(sources)}; in = within the interval, out = outside of it"]

@@ -137,6 +137,12 @@ def test_the_table_says_whether_the_published_number_lies_inside() -> None:
     assert "to be tried, not compared" in printed(run(published=None, sample=True))
 
 
+def test_what_several_runs_say_is_one_line() -> None:
+    other = replace(SUBJECT, card="b", title="B")
+    shown = printed(run(notes=("odd", "own")), run(other, notes=("odd",)), run(other, notes=("odd",)))
+    assert [line for line in shown.splitlines() if line.endswith(("odd", "own"))] == ["TNEWS, B: odd", "TNEWS: own"]
+
+
 def test_a_narrow_terminal_keeps_what_matters() -> None:
     console = Console(file=io.StringIO(), width=40)
     print_table([run(replace(SUBJECT, labels=("a", "b"))).summary], console)
