@@ -1,13 +1,12 @@
-"""What a checkpoint holds, and the health checks of its heads."""
+"""What a checkpoint holds, and what is said of its heads."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import random_checkpoint
-from check import HEALTH_TEXTS, Health, Masks, load_documents, main
+from check import main
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
@@ -36,27 +35,3 @@ def test_a_causal_language_model(tmp_path: Path, capfd: pytest.CaptureFixture[st
     out = capfd.readouterr().out
     assert "m: 2 layers x 16" in out
     assert "causal language model: only baselines/gpt.py can use it" in out
-
-
-def test_masks_against_the_most_frequent_token() -> None:
-    masked = np.array([7] * 30 + list(range(100, 170)))
-    assert Masks(masked, np.full(100, 7)).verdict.startswith("is at chance")
-    assert Masks(masked, np.full(100, 7)).chance == Masks(masked, np.full(100, 7)).accuracy.value == 0.3
-    assert Masks(masked, np.where(np.arange(100) < 60, masked, 1)).verdict == "works"
-
-
-def test_verdicts() -> None:
-    high, low = np.linspace(1, 3, 120), np.linspace(-3, -1, 120)
-    assert Health(high, low).verdict == "works"
-    assert (
-        Health(high, np.roll(high, 60)).verdict
-        == "is at chance: it does not tell neighbours from strangers; was it trained, and was it loaded?"
-    )
-    assert Health(high + 9, low + 9).verdict.startswith("works, but its margins are shifted")
-    assert Health(low, high).verdict.startswith("looks inverted")
-
-
-def test_health_texts() -> None:
-    for path in HEALTH_TEXTS.glob("*.txt"):
-        documents = load_documents(path)
-        assert (len(documents), {len(document) for document in documents}) == (30, {5})
