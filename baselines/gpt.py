@@ -6,9 +6,10 @@ that follows counts as well. Patterns and words are the dataset card's, FewCLUE'
 text is cut; FewCLUE's code cuts off the end, which is the statement: in 78 % of CSLDCP's rows and 29 % of IFLYTEK's its
 model never saw the question.
 
-The model is a BERT under a causal mask, without segments, with its MLM head one place further: NEZHA-Gen, which
-FewCLUE calls GPT. Other checkpoints can be run, but were trained to see both sides. Published by FewCLUE, test_public:
-TNEWS 37.0, OCNLI 34.4, CSL 50.1 (datasets/published_results.yaml has all, and what to know before a comparison).
+The model is a BERT under a causal mask, without segments, with its MLM head one place further: NEZHA-Gen, which FewCLUE
+calls GPT. Other checkpoints can be run, but were trained to see both sides; where they are at chance without what
+follows, the run says so. Published by FewCLUE, test_public: TNEWS 37.0, OCNLI 34.4, CSL 50.1
+(datasets/published_results.yaml has all, and what to know before a comparison).
 
   python baselines/gpt.py --model nezha-gen --output results
 

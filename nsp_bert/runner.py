@@ -14,6 +14,7 @@ from nsp_bert.cards import CardT, Kind, cards_of
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.errors import UserError
 from nsp_bert.files import locked_folder, remove_leftovers
+from nsp_bert.methods.health import chance_note
 from nsp_bert.results.few_shot import write_means
 from nsp_bert.results.fingerprint import take_fingerprint
 from nsp_bert.results.runs import Run, prepare_output, read_summaries, write_run
@@ -23,6 +24,7 @@ from nsp_bert.results.tables import print_table
 from nsp_bert.rows import train_split
 from nsp_bert.scoring.exact import Engine
 from nsp_bert.scoring.score_files import ScoreFiles, remove_journals
+from nsp_bert.scoring.scorer import Scorer
 from nsp_bert.session import ZERO_SHOT, Choices, Method, Options, PromptT, Scorers, Session, choose_data
 from nsp_bert.terminal import INTERRUPTED
 
@@ -58,7 +60,8 @@ class Runner(Generic[CardT, PromptT]):
         if self._checkpoint.remark:
             print(self._checkpoint.remark)
         self._cards = self._with_prompts(choose_cards(options.dataset, kind, self._checkpoint.language))
-        self._scorers = Scorers(self._checkpoint, options, method.output)
+        self._scorers = Scorers(self._checkpoint, options, method.output, self._check_head)
+        self._notes: tuple[str, ...] = ()
         self._summaries: list[Summary] = []
 
     def __enter__(self) -> Self:
@@ -94,7 +97,7 @@ class Runner(Generic[CardT, PromptT]):
 
     def add(self, session: Session[CardT, PromptT], *runs: Run) -> None:
         """Take the runs that a session's dataset gives, one at least, and write their files."""
-        parts = [replace(run, parts=len(runs)) for run in runs]
+        parts = [replace(run, parts=len(runs), notes=(*run.notes, *self._notes)) for run in runs]
         complete = all(run.complete for run in parts)
         folder = self._folder(session)
         summaries = [write_run(run, folder) if folder else run.summary for run in parts]
@@ -131,6 +134,12 @@ class Runner(Generic[CardT, PromptT]):
         for line in filter(None, missing.values()):
             print(f"left out: {line}")
         return [card for card in cards if not missing[card.name]]
+
+    def _check_head(self, scorer: Scorer) -> None:
+        """Say where the head that the method reads is at chance, now and in every result."""
+        if note := chance_note(self._checkpoint, scorer, self._method.output):
+            print(note)
+            self._notes = (note,)
 
     def _session(self, card: CardT, prompt: PromptT) -> Session[CardT, PromptT]:
         """Return the session of a dataset under a prompt, not yet with files."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -234,13 +234,23 @@ class Options(BaseModel):
 class Scorers:
     """The scorers of one checkpoint and output, one a precision, each loaded when it is first asked for."""
 
-    def __init__(self, checkpoint: Checkpoint, options: Options, output: Output = "next-sentence"):
-        """Raises UserError for options that exclude each other."""
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        options: Options,
+        output: Output = "next-sentence",
+        inspect: Callable[[Scorer], None] | None = None,
+    ):
+        """`inspect` gets the first scorer before it scores anything.
+
+        Raises UserError for options that exclude each other.
+        """
         if options.workers and not options.distributed:
             raise UserError("--workers is about --distributed; give both or none")
         ray = options.distributed
         self._load = partial(load_ray, ray, options.workers) if ray else load_backend
         self._checkpoint, self._options, self._output = checkpoint, options, output
+        self._inspect = inspect
         self._loaded: dict[str, Scorer] = {}
 
     def __getitem__(self, precision: str) -> Scorer:
@@ -250,6 +260,8 @@ class Scorers:
             self._loaded[precision] = Scorer(
                 self._checkpoint, precision, options.batch_tokens, options.backend, self._load, self._output
             )
+            if self._inspect and len(self._loaded) == 1:
+                self._inspect(self._loaded[precision])
         return self._loaded[precision]
 
     @property
