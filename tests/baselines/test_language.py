@@ -14,7 +14,7 @@ import numpy as np
 import pet
 import pytest
 import random_checkpoint
-from conftest import SAMPLE, write_rows
+from conftest import ROOT, SAMPLE, write_rows
 
 import nsp_bert_classification
 from nsp_bert.cards import CARDS, load_card
@@ -22,6 +22,7 @@ from nsp_bert.results.benchmark_tables import FEWCLUE
 
 Run = Callable[..., tuple[dict, list[dict]]]
 ROWS = 6
+GOLDEN = json.loads((ROOT / "tests" / "golden" / "methods.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
@@ -163,6 +164,17 @@ def test_gpt_takes_no_segments(run: Run, causal_dir: Path, backend: str) -> None
 def test_without_segments_only_gpt_runs(script: ModuleType, causal_dir: Path, expect_error: Callable[..., str]) -> None:
     line = expect_error(script.main, "--model", causal_dir, "--dataset", "tnews")
     assert "a causal language model, without segments, which only baselines/gpt.py can use" in line
+
+
+@pytest.mark.parametrize("dataset", ["tnews", "ocnli", "chid", "cluewsc"])
+@pytest.mark.parametrize("script", [pet, gpt])
+def test_scores_equal_hugging_face(run: Run, script: ModuleType, dataset: str) -> None:
+    """From the file to the scores: patterns, words and scores are those of an implementation of its own."""
+    expected = GOLDEN[script.__name__][dataset]
+    assert len(expected) == 3
+    _, rows = run(script, dataset, "--limit", str(1 + max(map(int, expected))))
+    for index, scores in expected.items():
+        np.testing.assert_allclose(rows[int(index)]["scores"], scores, atol=1e-3)
 
 
 def test_labels_of_one_word_are_also_counted_as_one(run: Run) -> None:

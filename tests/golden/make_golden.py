@@ -5,6 +5,7 @@
 
 classification.json: sample rows against prompts, [CLS] prompt [SEP] text [SEP], only the text being truncated.
 pairs.json: the first sample rows that fit, of sentence pairs, coreference (two stages) and cloze (soft positions).
+methods.json: PET's and GPT's scores of the first sample rows that fit, and the first numbers of mean vectors.
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ import csv
 import json
 import sys
 import tempfile
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import torch
 import yaml
-from transformers import BertConfig, BertForNextSentencePrediction, BertTokenizer
+from fewclue_patterns import CAUSAL, CLOZE, gpt_scores, pet_scores
+from hugging_face_models import causal_model, hugging_face_model, mean_vector
+from transformers import BertForMaskedLM, BertForNextSentencePrediction, BertTokenizer
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -28,33 +33,9 @@ import random_checkpoint  # noqa: E402
 ROWS = 6
 LABELS = 4
 MAX_LENGTH = 128
-
-
-def hugging_face_model(config: dict, tensors: dict) -> BertForNextSentencePrediction:
-    """Load Google-named arrays into Hugging Face's model, every parameter accounted for."""
-    model = BertForNextSentencePrediction(BertConfig(**config)).eval()
-    state = {}
-    for name, value in tensors.items():
-        if name.startswith("cls/predictions"):
-            continue
-        tensor = torch.tensor(value.T if name.endswith("kernel") else value)
-        name = name.replace("layer_", "layer.").replace("/", ".")
-        for google, torch_name in (
-            ("kernel", "weight"),
-            ("gamma", "weight"),
-            ("beta", "bias"),
-            ("output_weights", "weight"),
-            ("output_bias", "bias"),
-        ):
-            if name.endswith(google):
-                name = name[: -len(google)] + torch_name
-        if name.endswith("_embeddings"):
-            name += ".weight"
-        state[name] = tensor
-    missing, unexpected = model.load_state_dict(state, strict=False)
-    assert not unexpected, unexpected
-    assert set(missing) <= {"bert.embeddings.position_ids"}, missing
-    return model
+METHOD_DATASETS = ("tnews", "ocnli", "chid", "cluewsc")
+METHOD_ROWS = 3
+VECTORS, NUMBERS = 2, 8
 
 
 def read_texts(card: dict) -> list[str]:
@@ -145,11 +126,38 @@ def soft_cloze(tokenizer: BertTokenizer, card: dict, row: dict) -> dict:
     }
 
 
+def methods(config: dict, tensors: dict, tokenizer: BertTokenizer) -> dict:
+    """Return PET's and GPT's scores, dataset -> index of the row -> scores, and mean vectors of the first texts."""
+    masked, causal = hugging_face_model(config, tensors, BertForMaskedLM), causal_model(config, tensors)
+    golden: dict = {"pet": {}, "gpt": {}}
+    for card in (card for card in cards() if card["name"] in METHOD_DATASETS):
+        name = card["name"]
+        path = ROOT / "datasets" / "sample" / card["path"].format(split="test_public")
+        rows = [json.loads(line) for line in path.open(encoding="utf-8")]
+        for method, score in (
+            ("pet", partial(pet_scores, masked, tokenizer, CLOZE[name])),
+            ("gpt", partial(gpt_scores, causal, tokenizer, CAUSAL[name])),
+        ):
+            found = ((index, score(card, row)) for index, row in enumerate(rows))
+            fitting = ((index, rounded(scores)) for index, scores in found if scores is not None)
+            golden[method][name] = dict(islice(fitting, METHOD_ROWS))
+    texts = read_texts(next(card for card in cards() if card["name"] == METHOD_DATASETS[0]))[:VECTORS]
+    golden["mean"] = {
+        index: rounded(mean_vector(masked, tokenizer(text)["input_ids"])[:NUMBERS]) for index, text in enumerate(texts)
+    }
+    return golden
+
+
 def log_odds(model: BertForNextSentencePrediction, encoded: dict) -> list[float]:
     """Return logit(IsNext) - logit(NotNext) of each pair."""
     with torch.no_grad():
         logits = model(**encoded).logits
-    return [round(float(value), 6) for value in logits[:, 0] - logits[:, 1]]
+    return rounded(logits[:, 0] - logits[:, 1])
+
+
+def rounded(values: torch.Tensor) -> list[float]:
+    """Return values (n,) with six digits behind the point."""
+    return [round(float(value), 6) for value in values]
 
 
 def cards() -> list[dict]:
@@ -160,14 +168,18 @@ def cards() -> list[dict]:
 
 def main() -> None:
     config = random_checkpoint.config()
-    model = hugging_face_model(config, random_checkpoint.weights(config))
+    tensors = random_checkpoint.weights(config)
+    model = hugging_face_model(config, tensors)
     with tempfile.TemporaryDirectory() as folder:
         vocab = Path(folder) / "vocab.txt"
         vocab.write_text("\n".join(random_checkpoint.vocabulary()) + "\n", encoding="utf-8")
         tokenizer = BertTokenizer(str(vocab), do_lower_case=True)
-    for make in (classification, pairs):
-        golden = make(model, tokenizer)
-        target = HERE / f"{make.__name__}.json"
+    for name, golden in (
+        ("classification", classification(model, tokenizer)),
+        ("pairs", pairs(model, tokenizer)),
+        ("methods", methods(config, tensors, tokenizer)),
+    ):
+        target = HERE / f"{name}.json"
         target.write_text(json.dumps(golden, indent=1) + "\n", encoding="utf-8")
         print(f"{target}: {', '.join(golden)}")
 

@@ -23,6 +23,8 @@ GOLDEN = json.loads((ROOT / "tests" / "golden" / "classification.json").read_tex
 
 PAIRS = json.loads((ROOT / "tests" / "golden" / "pairs.json").read_text(encoding="utf-8"))
 
+VECTORS = json.loads((ROOT / "tests" / "golden" / "methods.json").read_text(encoding="utf-8"))["mean"]
+
 
 @pytest.fixture(scope="module")
 def scorer(checkpoint_dir: Path) -> Scorer:
@@ -71,6 +73,18 @@ def test_scripts_equal_hugging_face(script: Any, name: str, checkpoint_dir: Path
     assert len(PAIRS[name]) == 6
     for index, expected in PAIRS[name].items():
         np.testing.assert_allclose(rows[int(index)]["scores"], expected, atol=1e-4)
+
+
+def test_mean_vectors_equal_hugging_face(checkpoint_dir: Path) -> None:
+    checkpoint, card = open_checkpoint(str(checkpoint_dir)), load_card("tnews")
+    golden = np.array([*VECTORS.values()])
+    encoder = make_pair_encoder(checkpoint, card.max_length)
+    texts = [example.content.text for example in load_examples(card, SAMPLE, card.split)[: len(golden)]]
+    rows = [[encoder.cls_id, *encoder.tokenize(text), encoder.sep_id] for text in texts]
+    width = checkpoint.config["hidden_size"]
+    pairs = [EncodedPair(row, len(row)) for row in rows]
+    found = Scorer(checkpoint, output="mean").score(pairs, len(pairs), width=width).values.reshape(-1, width)
+    np.testing.assert_allclose(found[:, : golden.shape[1]], golden, atol=1e-5)
 
 
 def test_scores_depend_neither_on_batches_nor_on_row_order(checkpoint_dir: Path, pairs: list[EncodedPair]) -> None:

@@ -171,7 +171,7 @@ def test_hugging_face_scores_the_checkpoint_alike(uninterrupted: Path) -> None:
     """Optional peer: the exported checkpoint in Hugging Face's own TensorFlow-free model."""
     torch = pytest.importorskip("torch", reason="torch is not installed: the peer check is optional")
     pytest.importorskip("transformers", reason="transformers is not installed: the peer check is optional")
-    from make_golden import hugging_face_model
+    from hugging_face_models import hugging_face_model
 
     folder = uninterrupted / "checkpoint"
     config = json.loads((folder / "bert_config.json").read_text(encoding="utf-8"))
