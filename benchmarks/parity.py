@@ -28,43 +28,41 @@ from _root import ROOT
 import argparse
 import itertools
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple
 
-MISSING = [name for name in ("torch", "transformers", "numpy", "yaml", "rich") if find_spec(name) is None]
+from parity_common import (
+    CARDS,
+    MISSING,
+    SPLIT,
+    Card,
+    Row,
+    add_options,
+    check_answers,
+    check_packages,
+    read_card,
+    read_rows,
+    run_suite,
+    stop,
+    write_checkpoint,
+)
 
-if not MISSING:  # --help and the message about what is missing need none of these
+if not MISSING:
     import numpy as np
-    import random_checkpoint
     import torch
-    import yaml
-    from make_golden import hugging_face_model  # Hugging Face alone, as the golden values are made
+    from hugging_face_models import hugging_face_model  # as the golden values are made
     from torch.nn.utils.rnn import pad_sequence
     from transformers import BertTokenizer
 
     from nsp_bert.terminal import new_table, plain_console
 
 CARD_DEFAULTS = {"max_length": 128, "dev_split": "dev_few_all", "joiner": ",", "labels": ()}
-CARDS = ROOT / "datasets" / "cards"
-SPLIT = "test_public"
 ENOUGH = 0.995  # share of equal predictions
 BATCH_TOKENS = 8192
-SHAPE = {"layers": 3, "hidden": 384, "max_position": 512, "vocab_size": 21128}
-WRITER = """
-import json, pathlib, sys, numpy, random_checkpoint
-folder = pathlib.Path(sys.argv[1])
-config, tokens = ((folder / name).read_text(encoding="utf-8") for name in ("bert_config.json", "vocab.txt"))
-random_checkpoint.write(folder, dict(numpy.load(folder / "weights.npz")), json.loads(config), tokens.split())
-"""
 
-Card = Row = dict[str, Any]
 Tokenize = Callable[[str], list[int]]  # without [CLS] and [SEP]
 
 
@@ -86,50 +84,15 @@ class Split(NamedTuple):
     compared: list[int]
 
 
-def stop(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
-    raise SystemExit(2)
-
-
 def parse_arguments() -> argparse.Namespace:
     texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(CARDS.glob("*.yaml"))}
     names = [name for name, text in texts.items() if any(f"\ntask: {task}\n" in text for task in TASKS)]
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--data-dir", type=Path, required=True, metavar="DIR", help="holds DATASET/SPLIT.json")
-    parser.add_argument(
-        "--datasets", nargs="+", choices=names, default=names, metavar="NAME", help=f"{', '.join(names)} (default: all)"
-    )
+    add_options(parser, names)
     parser.add_argument("--rows", type=int, metavar="N", help=f"only the first N rows of {SPLIT} (default: all)")
-    parser.add_argument(
-        "--work", type=Path, metavar="DIR", help="keeps checkpoint and results (default: a temporary folder)"
-    )
-    parser.add_argument(
-        "--suite-python",
-        default=ROOT / ".venv/bin/python",
-        metavar="PATH",
-        help="interpreter of the suite's environment (default: .venv/bin/python)",
-    )
     return parser.parse_args()
-
-
-def read_rows(path: Path, limit: int | None = None) -> list[Row]:
-    """Return the first rows of a JSON-lines file; U+2028 occurs inside texts, so lines end with LF alone."""
-    lines = (line for line in path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip())
-    return [json.loads(line) for line in itertools.islice(lines, limit)]
-
-
-def run_suite(options: argparse.Namespace, *arguments: object) -> None:
-    """Run the suite's interpreter, its progress on standard error; end with its command when it fails."""
-    command = [str(argument) for argument in (options.suite_python, *arguments)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
-    try:
-        subprocess.run(command, stdout=subprocess.DEVNULL, env=environment, check=True)
-    except OSError as error:
-        stop(f"{command[0]}: {error.strerror}; --suite-python names the interpreter of the suite's environment")
-    except subprocess.CalledProcessError as error:
-        stop(f"exit status {error.returncode} of {' '.join(command)}")
 
 
 def room(card: Card) -> int:
@@ -196,15 +159,7 @@ class Peer:
 
     def __init__(self, folder: Path, options: argparse.Namespace) -> None:
         """Write the checkpoint with the suite's interpreter and load the same arrays."""
-        folder.mkdir(parents=True, exist_ok=True)
-        config, tokens = random_checkpoint.config(**SHAPE), random_checkpoint.vocabulary()
-        pieces = ("##" + "".join(letters) for letters in itertools.product("etaoinsrhl", repeat=2))
-        tokens += itertools.islice(pieces, SHAPE["vocab_size"] - len(tokens))  # padding that words do use
-        tensors = random_checkpoint.weights(config)
-        (folder / "bert_config.json").write_text(json.dumps(config), encoding="utf-8")
-        (folder / "vocab.txt").write_text("\n".join(tokens) + "\n", encoding="utf-8", newline="\n")
-        np.savez(folder / "weights.npz", **tensors)
-        run_suite(options, "-c", WRITER, folder)
+        config, tensors = write_checkpoint(folder, options)
         tokenizer = BertTokenizer(str(folder / "vocab.txt"), do_lower_case=True, split_special_tokens=True)
         self.tokenize: Tokenize = cache(lambda text: tokenizer(text, add_special_tokens=False)["input_ids"])
         self.cls_id, self.sep_id = tokenizer.cls_token_id, tokenizer.sep_token_id
@@ -243,11 +198,7 @@ def score_split(card: Card, split: str, limit: int | None, options: argparse.Nam
     rows = read_rows(options.data_dir / card["path"].format(split=split), limit)
     answers = read_rows(output / f"{card['name']}.{split}.jsonl")
     metrics = json.loads((output / f"{card['name']}.{split}.json").read_text(encoding="utf-8"))["metrics"]
-    label = card["fields"].get("label", "answer" if card["task"] == "cloze" else "label")
-    if [(answer["index"], answer["label"]) for answer in answers] != [
-        (at, str(row[label])) for at, row in enumerate(rows)
-    ]:
-        stop(f"{card['title']}: index and label of the suite's answers are not those of {split}")
+    check_answers(card, rows, answers)
     groups = [build(card, row, peer.tokenize) for row in rows]
     compared = [index for index, group in enumerate(groups) if group]
     values = iter(peer.score([*itertools.chain.from_iterable(groups)]))
@@ -299,14 +250,12 @@ def compare(card: Card, options: argparse.Namespace, peer: Peer) -> tuple[list[s
 
 def main() -> int:
     options = parse_arguments()
-    if MISSING:
-        stop(f"Python packages missing: {', '.join(MISSING)}; --help shows how to set up an environment")
+    check_packages()
     table = new_table(("dataset", "rows", "left out", "equal %", "ranks %", "stated %", "max diff", "std"))
     with tempfile.TemporaryDirectory() as folder:
         options.work = options.work or Path(folder)
         peer = Peer(options.work / "random", options)
-        cards = [yaml.safe_load((CARDS / f"{name}.yaml").read_text(encoding="utf-8")) for name in options.datasets]
-        results = [compare(CARD_DEFAULTS | card, options, peer) for card in cards]
+        results = [compare(CARD_DEFAULTS | read_card(name), options, peer) for name in options.datasets]
     for cells, _ in results:
         table.add_row(*cells)
     plain_console().print(table)
