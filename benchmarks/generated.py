@@ -19,11 +19,11 @@ HEAD_SIZE = 64
 DEVIATION = 0.4  # of the drawn weights, as a share of what the tests draw: no probability saturates
 
 
-def write_model(folder: Path, layers: int, hidden: int) -> Path:
+def write_model(folder: Path, layers: int, hidden: int, heads: tuple[str, ...] = ("pooler", "NSP")) -> Path:
     """Write a random checkpoint that tokenises Chinese and return its folder; log-odds deviate by a few units."""
     shape = random_checkpoint.config(layers, hidden, POSITIONS, VOCABULARY)
     config = shape | {"num_attention_heads": hidden // HEAD_SIZE}
-    drawn = random_checkpoint.weights(config, heads=("pooler", "NSP"))
+    drawn = random_checkpoint.weights(config, heads=heads)
     tensors = {name: value if "LayerNorm" in name else DEVIATION * value for name, value in drawn.items()}
     return random_checkpoint.write(folder, tensors, config, random_checkpoint.vocabulary())
 

@@ -38,20 +38,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from data_options import add_data_dir
 from generated import write_model
+from speed_processes import RANDOM_SHAPES, Worker, add_model, add_peer_python, load_workers, run_rounds
 from speed_report import compare, machine, print_table, summarise
 from speed_workers import ENGINES
-from tqdm import tqdm
 
 from nsp_bert.cards import ClassificationCard, cards_of, load_card
 from nsp_bert.checkpoints.checkpoint import Checkpoint, open_checkpoint
@@ -59,7 +55,7 @@ from nsp_bert.checkpoints.tensors import read_tensors
 from nsp_bert.cli import new_parser, positive
 from nsp_bert.encoding import encode_label_pairs
 from nsp_bert.errors import UserError
-from nsp_bert.files import ROOT, write_text
+from nsp_bert.files import write_text
 from nsp_bert.results.runs import prepare_output, versions
 from nsp_bert.scoring.exact import EXACT
 from nsp_bert.scoring.precision import AUTO, fast_precision
@@ -69,20 +65,13 @@ from nsp_bert.tokenization import EncodedPair, make_pair_encoder
 from utils import load_examples
 
 NAMES = [name for name in ENGINES if name != "matmul"]
-RANDOM_SHAPES = {"base": (12, 768), "3-layers": (3, 768)}  # layers, width
+SCRIPT = "speed_workers.py"
 PAIRS = 900  # without --rows
-PAUSE = 0.5  # seconds between two engines: thread pools that wait actively fall asleep
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = new_parser(__doc__)
-    model = parser.add_mutually_exclusive_group()
-    model.add_argument(
-        "--model",
-        metavar="NAME_OR_DIR",
-        help="a name in models/cards.yaml, or a checkpoint's folder (default: a random checkpoint)",
-    )
-    model.add_argument("--random", choices=RANDOM_SHAPES, default="base", help="a random checkpoint")
+    add_model(parser)
     names = [card.name for card in cards_of(ClassificationCard)]
     parser.add_argument("--dataset", choices=names, default="tnews", metavar="NAME", help=", ".join(names))
     add_data_dir(parser)
@@ -98,61 +87,13 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         metavar="NAME",
         help=f"{', '.join(NAMES)} (default: all that can be had)",
     )
-    parser.add_argument(
-        "--peer-python",
-        metavar="PATH",
-        help="interpreter with torch and transformers, for hf-… (default: none, they are skipped)",
-    )
+    add_peer_python(parser)
     parser.add_argument(
         "--peer-batch-tokens", type=positive, default=2048, metavar="TOKENS", help="rows x length of a batch of hf-…"
     )
     parser.add_argument("--matmul-size", type=positive, default=4096, metavar="N", help="rows of the matrices")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write everything measured as JSON (default: none)")
     return parser.parse_args(arguments)
-
-
-class Worker:
-    """The process of one engine; `facts` is what it said when it had loaded, `rounds` what it says of each run."""
-
-    def __init__(self, name: str, python: str, job: Path) -> None:
-        """Start it and wait until it has loaded. Raises UserError when it cannot be had."""
-        self.name, self._job, self.rounds = name, job, []
-        self._log = job.with_name(f"{name}.log")
-        script, environment = ROOT / "benchmarks" / "speed_workers.py", os.environ | {"TQDM_DISABLE": "1"}
-        command = [python, str(script), name, str(job), str(time.monotonic())]
-        try:
-            with self._log.open("w") as log:
-                self._process = subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
-                )
-        except OSError as error:
-            raise UserError(f"{python}: {error.strerror}; --peer-python names an interpreter") from error
-        self.facts = self._answer()
-
-    def run(self) -> dict[str, np.ndarray]:
-        """Do the job once more and return the arrays that it gives."""
-        self._process.stdin.write("run\n")
-        self._process.stdin.flush()
-        self.rounds.append(self._answer())
-        with np.load(self._job.with_name(f"{self.name}.npz")) as arrays:
-            return dict(arrays)
-
-    def close(self) -> None:
-        """Let it end."""
-        self._process.stdin.close()
-        self._process.wait()
-
-    def _answer(self) -> dict[str, Any]:
-        line = self._process.stdout.readline()
-        answer = json.loads(line) if line else {"error": self._last_words()}
-        if "error" in answer:
-            self._process.wait()
-            raise UserError(f"{self.name}: {answer['error']}")
-        return answer
-
-    def _last_words(self) -> str:
-        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return f"ended with status {self._process.wait()}: {lines[-1] if lines else 'no message'}"
 
 
 def prepare(options: argparse.Namespace, folder: Path) -> tuple[Path, Checkpoint, list[EncodedPair], str]:
@@ -202,20 +143,8 @@ def flops(config: dict[str, Any], lengths: np.ndarray) -> float:
 
 
 def start(options: argparse.Namespace, job: Path) -> tuple[dict[str, Worker], dict[str, str]]:
-    """Load and warm up the engines one after the other; return those that run, and why others do not."""
-    workers: dict[str, Worker] = {}
-    skipped: dict[str, str] = {}
-    for name in tqdm(["matmul", *options.engines], desc="loading", leave=False):
-        peer = name.startswith("hf-")
-        if peer and not options.peer_python:
-            skipped[name] = "give --peer-python PATH, an interpreter with torch and transformers"
-            continue
-        try:
-            worker = Worker(name, options.peer_python if peer else sys.executable, job)
-            worker.run()
-            workers[name] = worker
-        except UserError as error:
-            skipped[name] = str(error).removeprefix(f"{name}: ")
+    """Load and warm up the engines; return those that run, and why others do not."""
+    workers, skipped = load_workers(SCRIPT, ["matmul", *options.engines], job, options.peer_python)
     if not set(workers) & set(options.engines) or "matmul" not in workers:
         raise UserError("; ".join(f"{name}: {reason}" for name, reason in skipped.items()))
     return workers, skipped
@@ -225,10 +154,7 @@ def measure(workers: dict[str, Worker], rounds: int) -> tuple[dict[str, dict[str
     """Run all engines in turn, round by round; return the arrays of the last round and the peaks in flops a second."""
     arrays: dict[str, dict[str, np.ndarray]] = {}
     peaks = {"float32": 0.0, "bfloat16": 0.0}
-    for _ in tqdm(range(rounds), desc="rounds", leave=False):
-        for name, worker in workers.items():
-            time.sleep(PAUSE)
-            arrays[name] = worker.run()
+    for arrays in run_rounds(workers, rounds):
         peaks = {name: max(best, float(arrays["matmul"][name])) for name, best in peaks.items()}
     return arrays, peaks
 

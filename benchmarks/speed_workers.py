@@ -105,7 +105,7 @@ def padded(rows: list[tuple[list[int], list[int]]]) -> list[np.ndarray]:
 def load_hugging_face(precision: str, job: Job, first: FirstScores) -> Engine:
     """Hugging Face's model in PyTorch with its fused attention, on encoded pairs in batches of similar length."""
     import torch
-    from make_golden import hugging_face_model
+    from hugging_face_models import hugging_face_model
 
     config = json.loads(Path(job["config"]).read_text(encoding="utf-8")) | {"attn_implementation": "sdpa"}
     model = hugging_face_model(config, dict(np.load(job["arrays"]))).to(getattr(torch, precision))
@@ -247,7 +247,8 @@ def own_channel() -> IO[str]:
     return channel
 
 
-def main() -> None:
+def serve(engines: dict[str, Callable[[Job, FirstScores], Engine]]) -> None:
+    """Run one of the engines as the docstring above says."""
     name, path, started = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
     channel = own_channel()
 
@@ -256,7 +257,7 @@ def main() -> None:
 
     first = FirstScores(started)
     try:
-        engine = ENGINES[name](json.loads(path.read_text(encoding="utf-8")), first)
+        engine = engines[name](json.loads(path.read_text(encoding="utf-8")), first)
     except Exception as error:  # whatever it is, the other engines run
         return say(error=first_line(error))
     say(load_seconds=time.monotonic() - started, threads=engine.threads, versions=versions())
@@ -269,4 +270,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(ENGINES)
