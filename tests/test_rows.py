@@ -1,9 +1,11 @@
-"""Rows of csv and tsv files, and the datasets that come as such."""
+"""Rows of csv and tsv files, the datasets that come as such, and the few-shot sets of the sample."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nsp_bert.cards import load_card
-from nsp_bert.rows import read_table
+from nsp_bert.rows import Example, read_table
 from nsp_bert_classification import main
 from utils import load_examples
 
+FEWCLUE = ["eprstmt", "tnews", "csldcp", "iflytek", "ocnli", "bustm", "csl", "chid", "cluewsc"]
 cells = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=12)
 
 
@@ -27,6 +30,45 @@ def test_samples_load_and_run(checkpoint_dir: Path, tmp_path: Path, name: str, r
     assert {example.label for example in examples} == set(card.labels)
     assert main(["--model", str(checkpoint_dir), "--dataset", name, "--output", str(tmp_path)]) == 0
     assert json.loads((tmp_path / f"{name}.test.json").read_text(encoding="utf-8"))["n"] == rows
+
+
+def texts_of(examples: list[Example]) -> set[str]:
+    """The texts of rows, of a pair both; of a cloze, whose two halves may be short, the whole."""
+    slots = [example.content.slots for example in examples]
+    whole = {f"{one['before']}_{one['after']}" for one in slots if "before" in one}
+    return whole | {one[key] for one in slots for key in ("text", "other") if key in one}
+
+
+@pytest.mark.parametrize("name", FEWCLUE)
+def test_training_sets_of_the_sample(name: str) -> None:
+    """Five sets, each with every label equally often, and no text that is asked for. TNEWS's are two that alternate."""
+    card = load_card(name)
+    asked = texts_of(
+        [one for split in ("dev_few_all", "test_public", "test") for one in load_examples(card, SAMPLE, split)]
+    )
+    sets = [load_examples(card, SAMPLE, f"train_{number}") for number in range(5)]
+    for rows in sets:
+        assert not texts_of(rows) & asked
+        counts = Counter(row.label for row in rows)
+        assert set(counts) == set(card.label_values or map(str, range(7)))
+        assert len(set(counts.values())) == 1
+    for left, right in pairwise(sets) if name == "tnews" else combinations(sets, 2):
+        shared = {(row.content, row.label) for row in left} & {(row.content, row.label) for row in right}
+        assert len(shared) <= len(left) * 2 / 3
+
+
+@pytest.mark.parametrize("name", FEWCLUE)
+def test_dev_sets_of_the_sample(name: str) -> None:
+    """Five different halves of dev_few_all that together are the whole of it."""
+    card = load_card(name)
+    dev = [(row.content, row.label) for row in load_examples(card, SAMPLE, "dev_few_all")]
+    halves = [
+        frozenset((row.content, row.label) for row in load_examples(card, SAMPLE, f"dev_{number}"))
+        for number in range(5)
+    ]
+    assert {len(half) for half in halves} == {len(dev) // 2}
+    assert len(set(halves)) == 5
+    assert frozenset().union(*halves) == set(dev)
 
 
 def test_a_quoted_line_break_and_quotes(tmp_path: Path) -> None:

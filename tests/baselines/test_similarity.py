@@ -213,8 +213,9 @@ def test_an_interrupted_run_keeps_rows_that_are_compared(
 
 def test_what_is_refused(checkpoint_dir: Path, tmp_path: Path, expect_error: Callable[..., str]) -> None:
     common = ("--model", checkpoint_dir, "--dataset")
-    line = expect_error(similarity.main, *common, "csldcp", "--data-dir", SAMPLE)
-    assert "train_0.json: no such file; the splits that are there: dev_few_all, test, test_public" in line
+    write_rows(tmp_path / "csldcp" / "test_public.json", [{"content": "论坐忘", "label": "哲学"}])
+    line = expect_error(similarity.main, *common, "csldcp", "--data-dir", tmp_path)
+    assert "train_0.json: no such file; the splits that are there: test_public" in line
     assert "eprstmt.yaml has no topic under methods" in expect_error(similarity.main, *common, "eprstmt")
     write_rows(tmp_path / "tnews" / "test_public.json", sample("test_public")[:4])
     write_rows(tmp_path / "tnews" / "train_0.json", [{"sentence": "无标签"}])
@@ -223,10 +224,10 @@ def test_what_is_refused(checkpoint_dir: Path, tmp_path: Path, expect_error: Cal
 
 
 def test_datasets_without_a_pattern_are_left_out(
-    checkpoint_dir: Path, expect_error: Callable[..., str], capfd: pytest.CaptureFixture[str]
+    checkpoint_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(UserError, match="no such file"):
-        similarity.main(["--model", str(checkpoint_dir), "--data-dir", str(SAMPLE), "--limit", "2"])
+    options = ["--limit", "2", "--train", "0", "--output", str(tmp_path)]
+    assert similarity.main(["--model", str(checkpoint_dir), "--data-dir", str(SAMPLE), *options]) == 0
     out = capfd.readouterr().out
     assert "left out: datasets/cards/eprstmt.yaml has no topic under methods" in out
-    assert "TNEWS test_public" in out
+    assert all(f"{title} test_public" in out for title in ("TNEWS", "CSLDCP", "IFLYTEK"))
