@@ -10,8 +10,8 @@ Published by TCBert's makers for their checkpoints, prompt 1: TNEWS 48.61, white
 IFLYTEK 33.45, 37.28 (110 M, Classification). Their card does not say which training rows these were made with, nor
 whether the nearest row or a mean of rows answers; so they are shown below our table as context, never as a comparison.
 
-  python baselines/similarity.py --model erlangshen-tcbert-110m-classification \
-    --whitening --output results
+  python baselines/similarity.py --model erlangshen-tcbert-110m --whitening \
+    --output results
 
 Cost: one sequence for every row and every training row. Any BERT will do: only the encoder is needed.
 """
