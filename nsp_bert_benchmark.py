@@ -36,13 +36,13 @@ from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL
 from nsp_bert.cli import add_row_options, add_scoring_options, new_parser
 from nsp_bert.errors import UserError
 from nsp_bert.files import locked_folder, write_text
+from nsp_bert.options import ZERO_SHOT, Options, PromptOptions
 from nsp_bert.results.benchmark_tables import FEWCLUE, PUBLISHED, Table, all_tables
 from nsp_bert.results.fingerprint import checkpoint_digest
 from nsp_bert.results.runs import prepare_output, read_summaries
 from nsp_bert.results.summary import CALIBRATIONS, ENSEMBLE, NSP_BERT, Summary
 from nsp_bert.results.tables import comma_separated, latex, markdown, print_groups
 from nsp_bert.scoring.precision import AUTO
-from nsp_bert.session import ZERO_SHOT, Options, PromptOptions
 from nsp_bert.terminal import INTERRUPTED, plain_console, run_main
 
 SCRIPTS: dict[str, Callable[[Options], int]] = {

@@ -34,10 +34,10 @@ from dataclasses import replace
 from nsp_bert.cards import ClassificationCard
 from nsp_bert.cli import make_parser, parse_options
 from nsp_bert.methods.contrast import contrast
+from nsp_bert.options import Options
 from nsp_bert.own_texts import OwnTexts, classify_own_texts
 from nsp_bert.results.published import paper_number
 from nsp_bert.runner import Runner
-from nsp_bert.session import Options
 from nsp_bert.tasks import ClassificationTask
 from nsp_bert.terminal import run_main
 from nsp_bert.zero_shot import MAX_LENGTH

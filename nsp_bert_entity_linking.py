@@ -32,11 +32,12 @@ from nsp_bert.contents import EntityMention, Question
 from nsp_bert.errors import UserError
 from nsp_bert.knowledge_base import Kinds, KnowledgeBase, read_knowledge_base, sort_mentions
 from nsp_bert.methods.contrast import contrast
+from nsp_bert.options import Options
 from nsp_bert.results.published import Published, paper_number
 from nsp_bert.results.runs import Answer, Run, accuracy_of
 from nsp_bert.rows import Example, Rows
 from nsp_bert.runner import Runner
-from nsp_bert.session import Options, Session
+from nsp_bert.session import Session
 from nsp_bert.tasks import EntityTask
 from nsp_bert.terminal import run_main
 from utils import load_entity_mentions

@@ -20,9 +20,9 @@ from nsp_bert.cards import SentencePairCard
 from nsp_bert.cli import make_parser, parse_options
 from nsp_bert.methods.contrast import contrast
 from nsp_bert.methods.ranking import Ranking
+from nsp_bert.options import Options
 from nsp_bert.results.published import paper_number
 from nsp_bert.runner import Runner
-from nsp_bert.session import Options
 from nsp_bert.tasks import SentencePairTask
 from nsp_bert.terminal import run_main
 from utils import load_dev_and_test

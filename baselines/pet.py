@@ -22,10 +22,10 @@ import nsp_bert.start  # noqa: F401
 from nsp_bert.cli import add_pattern_options, make_parser, parse_options
 from nsp_bert.methods.language import LanguageCard, MaskedTask, make_task, with_shared_words
 from nsp_bert.methods.scored import score_task, settled_run
+from nsp_bert.options import Method, Options
 from nsp_bert.patterns import PatternChoice, PatternPrompt
 from nsp_bert.results.published import paper_number
 from nsp_bert.runner import Runner
-from nsp_bert.session import Method, Options
 from nsp_bert.terminal import run_main
 from utils import load_examples
 

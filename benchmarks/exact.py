@@ -30,13 +30,13 @@ from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL
 from nsp_bert.cli import new_parser, positive
 from nsp_bert.errors import UserError
 from nsp_bert.files import write_text
+from nsp_bert.options import Options
 from nsp_bert.results.benchmark_tables import FEWCLUE
 from nsp_bert.results.runs import prepare_output, read_summaries, versions
 from nsp_bert.results.summary import NSP_BERT, Summary
 from nsp_bert.scoring import exact
 from nsp_bert.scoring.backends import BACKENDS
 from nsp_bert.scoring.precision import AUTO
-from nsp_bert.session import Options
 from nsp_bert.terminal import new_table, plain_console, run_main
 from nsp_bert_benchmark import SCRIPTS
 

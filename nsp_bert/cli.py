@@ -14,13 +14,13 @@ from rich.text import Text
 from nsp_bert.cards import SAMPLES_CONTRAST, CardT, Kind, card_names, cards_of, load_card
 from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL
 from nsp_bert.errors import UserError, meant
+from nsp_bert.options import Options, PromptOptions
 from nsp_bert.patterns import CARD_WORDS, Reference
 from nsp_bert.results.submission import SUBMISSION_SPLIT
 from nsp_bert.results.summary import CALIBRATIONS, CONTENT_FREE, ENSEMBLE
 from nsp_bert.rows import FEW_ALL, FIRST_SEED, FIVE, Selection
 from nsp_bert.scoring.backends import BACKENDS, PRECISIONS
 from nsp_bert.scoring.precision import AUTO
-from nsp_bert.session import Options, PromptOptions
 from nsp_bert.terminal import plain_console
 
 WHITENED = 256  # components of --whitening, as the makers of BERT-whitening have it

@@ -19,6 +19,7 @@ from nsp_bert.cards import CANDIDATES_CONTRAST
 from nsp_bert.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from nsp_bert.errors import UserError
 from nsp_bert.files import digest
+from nsp_bert.options import ZERO_SHOT, Options
 from nsp_bert.own_input import DELIMITERS, JSON_LINES, OwnText, OwnTexts, Source, read_labels
 from nsp_bert.prompts import Position, parse_template
 from nsp_bert.results.answers import (
@@ -36,7 +37,7 @@ from nsp_bert.results.summary import Confusion
 from nsp_bert.results.tables import print_groups, print_table
 from nsp_bert.rows import checked_text
 from nsp_bert.scoring.exact import Engine
-from nsp_bert.session import ZERO_SHOT, Options, Scorers
+from nsp_bert.session import Scorers
 from nsp_bert.terminal import INTERRUPTED, new_table, plain_console, progress_bar
 from nsp_bert.tokenization import make_pair_encoder
 from nsp_bert.zero_shot import MAX_LENGTH, Prompts, ZeroShotClassifier

@@ -15,6 +15,7 @@ from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.errors import UserError
 from nsp_bert.files import locked_folder, remove_leftovers
 from nsp_bert.methods.health import chance_note
+from nsp_bert.options import ZERO_SHOT, Choices, Method, Options
 from nsp_bert.results.few_shot import write_means
 from nsp_bert.results.fingerprint import take_fingerprint
 from nsp_bert.results.runs import Run, prepare_output, read_summaries, write_run
@@ -25,7 +26,7 @@ from nsp_bert.rows import train_split
 from nsp_bert.scoring.exact import Engine
 from nsp_bert.scoring.score_files import ScoreFiles, remove_journals
 from nsp_bert.scoring.scorer import Scorer
-from nsp_bert.session import ZERO_SHOT, Choices, Method, Options, PromptT, Scorers, Session, choose_data
+from nsp_bert.session import PromptT, Scorers, Session, choose_data
 from nsp_bert.terminal import INTERRUPTED
 
 

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
 from pathlib import Path
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from nsp_bert.answer_mapping import Predictions
-from nsp_bert.cards import SAMPLE_DIR, Card, CardBase, CardT
+from nsp_bert.cards import SAMPLE_DIR, CardBase, CardT
 from nsp_bert.checkpoints.checkpoint import Checkpoint
-from nsp_bert.checkpoints.model_cards import Head
 from nsp_bert.errors import UserError
 from nsp_bert.files import DATASETS
-from nsp_bert.patterns import AnyPrompt, PromptT, Reference
-from nsp_bert.prompts import Position, Positions, Prompt, Stages, Template
+from nsp_bert.options import Method, Options
+from nsp_bert.patterns import AnyPrompt, PromptT
+from nsp_bert.prompts import Prompt, Template
 from nsp_bert.results.runs import Subject
-from nsp_bert.results.summary import NSP_BERT, Fingerprint
-from nsp_bert.rows import FIRST_SEED, ContentT, Example, Selection
+from nsp_bert.results.summary import Fingerprint
+from nsp_bert.rows import ContentT, Example, Selection
 from nsp_bert.scoring.backends import load_backend
 from nsp_bert.scoring.distributed import load_ray
 from nsp_bert.scoring.exact import Engine, PairTable, Scored
@@ -31,10 +29,6 @@ from nsp_bert.scoring.score_files import ScoreFiles
 from nsp_bert.scoring.scorer import Scorer
 from nsp_bert.tokenization import EncodedPair, PairEncoder, make_pair_encoder
 
-PREFIX_OR_SUFFIX: tuple[Position, ...] = ("prefix", "suffix")
-ONE_OR_TWO: tuple[Stages, ...] = (1, 2)
-HARD_OR_SOFT: tuple[Positions, ...] = ("hard", "soft")
-ValueT = TypeVar("ValueT")
 TaskT = TypeVar("TaskT", bound="PromptedTask")
 
 
@@ -106,129 +100,6 @@ class PromptedTask(Task[ContentT], Protocol[ContentT]):
 
     def with_template(self: TaskT, number: int, template: Template) -> TaskT:
         """Return the same task under another of the card's templates."""
-
-
-@dataclass(frozen=True)
-class Method:
-    """How scores are made: the name in result files, the heads that a checkpoint must have, what the model says."""
-
-    name: str
-    heads: tuple[Head, ...]
-    output: Output
-
-
-ZERO_SHOT = Method(NSP_BERT, ("encoder", "pooler", "NSP"), "next-sentence")
-
-
-class PromptOptions(BaseModel):
-    """The prompt options as they were given: None is the dataset's own value, with `ablate` every value in turn."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    template: str | None = None
-    prompt_position: Position | None = None
-    stages: Stages | None = None
-    positions: Positions | None = None
-    ablate: bool = False
-
-    def prompts(self, card: CardBase) -> Iterator[Prompt]:
-        """Yield the prompts to run. Raises UserError for a template that the card does not have."""
-        default = card.default_prompt
-        numbers = tuple(str(number) for number in range(1, len(card.templates) + 1))
-        for template, position, stages, positions in product(
-            self._values(self.template, numbers, numbers[-1] if numbers else None),
-            self._values(self.prompt_position, PREFIX_OR_SUFFIX, card.position),
-            self._values(self.stages, ONE_OR_TWO, default.stages),
-            self._values(self.positions, HARD_OR_SOFT, default.positions),
-        ):
-            number, chosen = (None, None) if template is None else card.template(template)
-            yield Prompt(position or card.position, chosen, number, stages, positions)
-
-    def _values(
-        self, given: ValueT | None, every: tuple[ValueT, ...], default: ValueT | None
-    ) -> tuple[ValueT | None, ...]:
-        """Return the values of an option to run; a card that does not take it has no default."""
-        if default is None:
-            return (None,)
-        return (given,) if given is not None else every if self.ablate else (default,)
-
-    def missing(self, _card: CardBase) -> str:
-        """Return nothing: every card has a prompt."""
-        return ""
-
-    def card(self, card: CardT) -> CardT:
-        """Return the card as it is."""
-        return card
-
-    def folder(self, prompt: Prompt) -> str:
-        """Return the folder of a prompt's run below `--output`: none, but with `ablate` one that tells what varies."""
-        if not self.ablate:
-            return ""
-        chosen = {
-            "prompt_position": None if self.prompt_position else prompt.position,
-            "template": None if self.template else prompt.number,
-            "stages": None if self.stages else prompt.stages,
-            "positions": None if self.positions else prompt.positions,
-        }
-        return ".".join(f"{name}-{value}" for name, value in chosen.items() if value is not None)
-
-
-class Choices(Protocol[PromptT]):
-    """The prompts that a method is to be run with."""
-
-    def missing(self, card: Card) -> str:
-        """Return what the card lacks for the method, in a line; empty where nothing."""
-
-    def prompts(self, card: Card) -> Iterator[PromptT]:
-        """Yield the prompts to run. Raises UserError for what the card does not have."""
-
-    def card(self, card: CardT) -> CardT:
-        """Return a card with what the method replaces of it."""
-
-    def folder(self, prompt: PromptT) -> str:
-        """Return the folder of a prompt's run below `--output`."""
-
-
-class Options(BaseModel):
-    """The command line of a script, parsed; --help says what each option means."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: str
-    dataset: tuple[str, ...] | None = None
-    data_dir: Path | None = None
-    split: str | None = None
-    limit: int | None = None
-    sample: int | None = None
-    seed: int | None = None
-    max_length: int | None = None
-    precision: str = "float32"
-    backend: str = "tensorflow"
-    batch_tokens: int | None = None
-    distributed: str | None = None
-    workers: int | None = None
-    output: Path | None = None
-    resume: bool = False
-    overwrite: bool = False
-    verbose: bool = False
-    submission: Path | None = None
-    calibration: tuple[str, ...] = ()
-    batch_curve: bool = False
-    seeds: int = 5
-    part: Literal["linking", "typing", "both"] = "both"
-    words: str | None = None
-    topic: Literal["1", "2", "none"] = "1"
-    reference: Reference = "nearest"
-    whitening: int | None = None
-    train: tuple[str, ...] = ()
-    prompt: PromptOptions = PromptOptions()
-
-    @property
-    def selection(self) -> Selection:
-        """Which rows of a file are asked for. Raises UserError for a seed that draws nothing."""
-        if self.seed is not None and not self.sample:
-            raise UserError("--seed is about --sample; give both or none")
-        return Selection(self.limit, self.sample, FIRST_SEED if self.seed is None else self.seed)
 
 
 class Scorers:

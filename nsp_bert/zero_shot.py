@@ -22,11 +22,12 @@ from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL
 from nsp_bert.encoding import LabelPairs, encode_label_pairs
 from nsp_bert.errors import UserError
+from nsp_bert.options import Options
 from nsp_bert.prompts import Position, parse_template
 from nsp_bert.scoring.exact import Engine, PairTable, Question, settle_and_check
 from nsp_bert.scoring.precision import AUTO
 from nsp_bert.scoring.scorer import Progress, Scorer
-from nsp_bert.session import Options, Scorers
+from nsp_bert.session import Scorers
 from nsp_bert.tokenization import PairEncoder, make_pair_encoder
 
 HEADS = ("encoder", "pooler", "NSP")

@@ -23,6 +23,7 @@ FLOORS = (
     ("pretraining/",),
     ("results/",),
     ("report/",),
+    ("options",),
     ("session",),
     ("methods/",),
     ("cli",),

@@ -17,9 +17,9 @@ import nsp_bert_cloze_style as cloze
 import nsp_bert_coreference_resolution as coreference
 import nsp_bert_entity_linking as entity_linking
 import nsp_bert_sentence_pair as sentence_pair
+from nsp_bert.options import Options
 from nsp_bert.scoring.score_files import ScoreFile
 from nsp_bert.scoring.scorer import Scores
-from nsp_bert.session import Options
 from nsp_bert.terminal import INTERRUPTED
 from nsp_bert_benchmark import comparable
 
