@@ -21,7 +21,7 @@ def load_pet(job: Job, first: FirstScores) -> Engine:
     from nsp_bert.checkpoints.checkpoint import open_checkpoint
     from nsp_bert.checkpoints.vocabulary import load_vocabulary
     from nsp_bert.pattern_encoding import PatternEncoder
-    from nsp_bert.prompts import parse_pattern
+    from nsp_bert.patterns import parse_pattern
     from nsp_bert.scoring.backends import count_cores
     from nsp_bert.scoring.scorer import Scorer
     from nsp_bert.tokenization import make_pair_encoder
