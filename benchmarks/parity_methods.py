@@ -17,12 +17,13 @@ in an environment of their own:
   python -m venv peer && peer/bin/pip install torch transformers pyyaml rich
   peer/bin/python benchmarks/parity_methods.py --data-dir datasets/fewclue
 
-The table: rows compared; rows left out; equal predictions (mean: the same text
-is the nearest by cosine); largest difference of scores, each row's less their
-mean (mean: of the vectors' components); deviation of those scores. A few rows
-of CSLDCP and IFLYTEK may differ: Hugging Face drops private-use characters,
-Google's tokenizer and bert4keras keep them. Exit status: 1 where a prediction
-is not equal or a difference is above 1e-3, 2 when something is missing.
+The table: rows compared; rows left out; different predictions; equal ones
+(mean: the text that is the nearest by cosine); largest difference of scores,
+each row's less their mean (mean: of the vectors' components); deviation of
+those scores. A few rows of CSLDCP and IFLYTEK may differ: Hugging Face drops
+private-use characters, Google's tokenizer and bert4keras keep them. Exit
+status: 1 where a prediction is not equal or a difference is above 1e-3, 2 when
+something is missing.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ MEAN = "mean"
 METHODS = ["pet", "gpt", MEAN]
 MAX_LENGTH = 128  # tokens of a text whose vector is asked for
 LARGEST = 1e-3  # difference
-DEVIATION = 0.4  # of the drawn weights, as a share of parity.py's: attention does not saturate, which magnifies errors
+# Of the drawn weights, as a share of parity.py's. The larger, the more a masked model's answers depend on the text; the
+# smaller, the less float32's rounding adds up where a hundred tokens follow a blank.
+DEVIATIONS = {"pet": 1, "gpt": 0.4, MEAN: 1}
 VECTORS = """
 import json, sys, numpy
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
@@ -85,10 +88,11 @@ numpy.savez(target, **{name: vectors(texts) for name, texts in json.load(open(so
 
 
 class Compared(NamedTuple):
-    """Two implementations beside each other: the scores of both, row by row, and whether the answers are equal."""
+    """Two implementations beside each other: the scores of both, row by row, the suite's answers, which are equal."""
 
     title: str
     pairs: list[tuple[np.ndarray, np.ndarray]]
+    answers: list[str | int]
     equal: list[bool]
     left_out: int = 0
 
@@ -106,7 +110,7 @@ class Compared(NamedTuple):
     def cells(self) -> list[str]:
         """The row of the table, without the method."""
         share, deviation = np.mean(self.equal), np.concatenate([suite for suite, _ in self.pairs]).std()
-        counts = [str(len(self.pairs)), str(self.left_out)]
+        counts = [str(len(self.pairs)), str(self.left_out), str(len({*self.answers}))]
         return [self.title, *counts, f"{100 * share:.2f}", f"{self.largest:.1e}", f"{deviation:.2f}"]
 
 
@@ -127,10 +131,10 @@ def parse_arguments() -> argparse.Namespace:
 class Parity:
     """The random checkpoint, Hugging Face's tokenizer and models, and the rows, beside the suite's scripts."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, deviation: float) -> None:
         """Write the checkpoint and load the same arrays."""
-        self._options, self._model = options, options.work / "random"
-        config, tensors = write_checkpoint(self._model, options, DEVIATION)
+        self._options, self._model = options, options.work / f"random-{deviation}"
+        config, tensors = write_checkpoint(self._model, options, deviation)
         self._tokenizer = BertTokenizer(str(self._model / "vocab.txt"), do_lower_case=True)
         self._masked = hugging_face_model(config, tensors, BertForMaskedLM)
         self._language = {
@@ -168,19 +172,21 @@ class Parity:
         for name, suite in np.load(target).items():
             encoded = self._tokenizer(texts[name], truncation=True, max_length=MAX_LENGTH)["input_ids"]
             peer = np.stack([mean_vector(self._masked, token_ids).numpy() for token_ids in encoded])
-            equal = (nearest(suite) == nearest(peer)).tolist()
-            yield Compared(self._cards[name]["title"], [*zip(suite, peer, strict=True)], equal)
+            answers = nearest(suite)
+            equal = (answers == nearest(peer)).tolist()
+            yield Compared(self._cards[name]["title"], [*zip(suite, peer, strict=True)], answers.tolist(), equal)
 
 
-def beside(title: str, answers: list[Row], peer: list[torch.Tensor | None], labels: list[str]) -> Compared:
-    """Compare the suite's answers with Hugging Face's scores; without labels the answers are places."""
-    pairs, equal = [], []
-    for answer, scores in zip(answers, peer, strict=True):
+def beside(title: str, rows: list[Row], peer: list[torch.Tensor | None], labels: list[str]) -> Compared:
+    """Compare the rows of the suite's result file with Hugging Face's scores; without labels the answers are places."""
+    pairs, answers, equal = [], [], []
+    for row, scores in zip(rows, peer, strict=True):
         if scores is not None:
             best = int(scores.argmax())
-            pairs.append((centred(np.array(answer["scores"])), centred(scores.double().numpy())))
-            equal.append(answer["prediction"] == (labels[best] if labels else str(best)))
-    return Compared(title, pairs, equal, len(answers) - len(pairs))
+            pairs.append((centred(np.array(row["scores"])), centred(scores.double().numpy())))
+            answers.append(row["prediction"])
+            equal.append(row["prediction"] == (labels[best] if labels else str(best)))
+    return Compared(title, pairs, answers, equal, len(rows) - len(pairs))
 
 
 def centred(scores: np.ndarray) -> np.ndarray:
@@ -199,13 +205,12 @@ def nearest(vectors: np.ndarray) -> np.ndarray:
 def main() -> int:
     options = parse_arguments()
     check_packages()
-    table = new_table(("method", "dataset", "rows", "left out", "equal %", "max diff", "std"), texts=2)
+    table = new_table(("method", "dataset", "rows", "left out", "answers", "equal %", "max diff", "std"), texts=2)
     passed = True
     with tempfile.TemporaryDirectory() as folder:
         options.work = options.work or Path(folder)
-        parity = Parity(options)
         for method in options.methods:
-            for compared in parity.compare(method):
+            for compared in Parity(options, DEVIATIONS[method]).compare(method):
                 table.add_row(method, *compared.cells)
                 passed &= compared.passed
     plain_console().print(table)
