@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import random_checkpoint
 import similarity
 from conftest import SAMPLE, RandomScorer, write_rows
 
@@ -209,6 +210,15 @@ def test_an_interrupted_run_keeps_rows_that_are_compared(
         assert similarity.main([*common, "--limit", "6", "--output", str(output), *options]) != 0
         summary = json.loads((output / "tnews.test_public.similarity.train_0.json").read_text(encoding="utf-8"))
         assert (summary["complete"], summary["n"]) == (False, count)
+
+
+def test_vectors_that_are_no_numbers(tmp_path: Path, expect_error: Callable[..., str]) -> None:
+    config = random_checkpoint.config(hidden=16)
+    broken = random_checkpoint.weights(config)
+    broken["bert/encoder/layer_0/output/dense/kernel"][0, 0] = np.nan
+    folder = random_checkpoint.write(tmp_path / "m", broken, config, random_checkpoint.vocabulary())
+    line = expect_error(similarity.main, "--model", folder, "--data-dir", SAMPLE, "--dataset", "tnews", "--train", "0")
+    assert "the model's scores are not finite numbers" in line
 
 
 def test_what_is_refused(checkpoint_dir: Path, tmp_path: Path, expect_error: Callable[..., str]) -> None:
