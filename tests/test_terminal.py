@@ -82,7 +82,7 @@ def test_a_terminal_without_chinese_and_python_o(checkpoint_dir: Path, tmp_path:
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_keep_what_was_scored(checkpoint_dir: Path, tmp_path: Path, number: int, status: int) -> None:
     arguments = ["--model", str(checkpoint_dir), "--dataset", "eprstmt", "--output", str(tmp_path)]
-    process = slow_run.start(arguments, pause=0.5)
+    process = slow_run.start(arguments, pause=1.5)
     slow_run.wait_for_scores(tmp_path, 40, process)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
