@@ -16,7 +16,7 @@ import nsp_bert.start  # noqa: F401
 import argparse
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -26,13 +26,17 @@ from nsp_bert.checkpoints.vocabulary import load_vocabulary
 from nsp_bert.cli import new_parser, number, positive, whole
 from nsp_bert.errors import UserError
 from nsp_bert.files import digest, locked_folder, recover_folder
-from nsp_bert.pretraining.curve import Curve
+from nsp_bert.pretraining.curve import METRICS, Curve
 from nsp_bert.pretraining.embeddings import cooccurrence_embeddings
 from nsp_bert.pretraining.pairs import Batch, PairRules, PairSampler, SpecialIds, Split, prefetch
 from nsp_bert.pretraining.texts import load_frames, load_mix, load_splits, prepare_vocabulary, text_digests
-from nsp_bert.pretraining.trainer import METRICS, Optimization, Schedule, Trainer, check_settings
 from nsp_bert.results.runs import prepare_output
 from nsp_bert.terminal import run_main
+from nsp_bert.training.optimization import Optimization, Schedule
+from nsp_bert.training.state import check_settings
+
+if TYPE_CHECKING:
+    from nsp_bert.pretraining.trainer import Pretraining
 
 PUNCTUATION = "，。！？；：、…,.!?;:"
 EVALUATION_BATCHES = 16
@@ -284,10 +288,12 @@ def prepare_trainer(
     config: dict[str, Any],
     initial: Checkpoint | None,
     training: list[Split],
-) -> Trainer:
+) -> Pretraining:
     """Return the trainer, continued from the output folder's state, from a checkpoint, or new."""
-    optimization = Optimization(options.weight_decay, options.clip_norm, nsp_weight=options.nsp_weight)
-    trainer = Trainer(config, optimization, options.precision, options.seed)
+    from nsp_bert.pretraining.trainer import Pretraining
+
+    optimization = Optimization(options.weight_decay, options.clip_norm)
+    trainer = Pretraining(config, optimization, options.precision, options.seed, options.nsp_weight)
     state = options.output / STATE
     if state.exists():
         trainer.restore_state(state)
@@ -328,7 +334,7 @@ def run_settings(options: argparse.Namespace, vocab_path: Path) -> dict[str, str
 
 def train(
     options: argparse.Namespace,
-    trainer: Trainer,
+    trainer: Pretraining,
     sampler: PairSampler,
     evaluation: list[Batch],
     settings: dict[str, str],
@@ -344,7 +350,7 @@ def train(
     try:
         with tqdm(total=options.max_steps, initial=trainer.step, unit=" steps", dynamic_ncols=True) as bar:
             for batch in batches:
-                window.append(trainer.train(batch, schedule.learning_rate(trainer.step)))
+                window.append(trainer.train(batch.arrays, learning_rate=schedule.learning_rate(trainer.step)))
                 tokens += batch.token_ids.size
                 bar.update()
                 last = trainer.step == options.max_steps or time.monotonic() > deadline
@@ -356,7 +362,7 @@ def train(
                         schedule.learning_rate(trainer.step - 1),
                         rate,
                         means,
-                        trainer.evaluate(evaluation),
+                        trainer.held_out(evaluation),
                     )
                     bar.write(curve.last_line())
                     window, started, tokens = [], time.monotonic(), 0

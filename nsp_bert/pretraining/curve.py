@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from nsp_bert.files import replacing
-from nsp_bert.pretraining.trainer import METRICS
+
+METRICS = ("mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy")
 
 
 class Curve:

@@ -277,6 +277,11 @@ class Batch:
     nsp_labels: np.ndarray
     nsp_weights: np.ndarray
 
+    @property
+    def arrays(self) -> list[np.ndarray]:
+        """The fields in their order."""
+        return list(vars(self).values())
+
 
 @dataclass(frozen=True)
 class PairSampler:

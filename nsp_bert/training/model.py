@@ -1,12 +1,14 @@
-"""bert4keras' BERT with both pre-training heads, and with dropout that a resumed run repeats exactly.
+"""bert4keras' BERT with the heads that are asked for, and with dropout that a resumed run repeats exactly.
 
 Importing this module imports TensorFlow.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from nsp_bert.checkpoints.model_cards import Head
 from nsp_bert.environment import build_quietly, import_tensorflow
 
 tf: Any = import_tensorflow()
@@ -59,7 +61,7 @@ class StepDropoutAttention(MultiHeadAttention):
         return tf.einsum("bhjk,bkhd->bjhd", weights, values), weights
 
 
-class PretrainingBERT(BERT):
+class TrainedBERT(BERT):
     """BERT that takes its dropout masks from a step counter (a tf.Variable, int64)."""
 
     def __init__(self, step: Any, seed: int, **kwargs: Any):
@@ -84,9 +86,9 @@ class PretrainingBERT(BERT):
         return {"rate": rate, "name": name, "seed": 1000 * self._seed + number, "step": self._count}
 
 
-def build_bert(config: dict[str, Any], step: Any, seed: int) -> PretrainingBERT:
-    """Return the model of a `bert_config.json` with pooler, NSP and MLM heads; dropout is drawn from seed and step."""
-    bert = PretrainingBERT(
+def build_bert(config: dict[str, Any], heads: Sequence[Head], step: Any, seed: int) -> TrainedBERT:
+    """Return the model of a `bert_config.json` with some heads; dropout is drawn from seed and step."""
+    bert = TrainedBERT(
         step,
         seed,
         **config,
@@ -94,8 +96,9 @@ def build_bert(config: dict[str, Any], step: Any, seed: int) -> PretrainingBERT:
         segment_vocab_size=config.get("type_vocab_size", 2),
         dropout_rate=config.get("hidden_dropout_prob", 0.1),
         attention_dropout_rate=config.get("attention_probs_dropout_prob", 0.1),
-        with_nsp=True,
-        with_mlm=True,
+        with_pool="pooler" in heads,
+        with_nsp="NSP" in heads,
+        with_mlm="MLM" in heads,
     )
     if bert.hidden_act == "gelu":
         bert.hidden_act = gelu

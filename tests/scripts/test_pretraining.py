@@ -18,8 +18,8 @@ from conftest import ROOT, SAMPLE
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.environment import import_tensorflow
 from nsp_bert.pretraining.texts import prepare_vocabulary
-from nsp_bert.pretraining.trainer import Schedule
 from nsp_bert.scoring.scorer import EncodedPair, Scorer
+from nsp_bert.training.optimization import Schedule
 from nsp_bert_pretraining import main
 
 TINY = ["--layers", "1", "--hidden", "32", "--heads", "2", "--vocab-size", "900", "--max-position", "64"]
