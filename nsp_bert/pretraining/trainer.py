@@ -63,20 +63,12 @@ class Pretraining(Training):
     def minimised(self, batch: Sequence[Any], training: bool) -> tuple[Any, Any]:
         """Return the loss, and the metrics float32 (4,); `batch` holds the fields of a Batch in their order."""
         token_ids, segment_ids, masked_positions, masked_token_ids, masked_weights, nsp_labels, nsp_weights = batch
-        hidden, pooled = self._encoder([token_ids, segment_ids], training=training)
+        positions = tf.broadcast_to(tf.range(tf.shape(token_ids)[1]), tf.shape(token_ids))
+        hidden, pooled = self._encoder([token_ids, segment_ids, positions], training=training)
         masked = tf.gather(tf.reshape(hidden, [-1, self.config["hidden_size"]]), masked_positions)
-        mlm = loss_and_accuracy(self._mlm_logits(masked), masked_token_ids, masked_weights)
-        head = self._bert.layers["NSP-Proba"]
-        nsp_logits = tf.cast(pooled, tf.float32) @ head.kernel + head.bias
-        nsp = loss_and_accuracy(nsp_logits, nsp_labels, nsp_weights)
+        mlm = loss_and_accuracy(self._bert.vocabulary_logits(masked), masked_token_ids, masked_weights)
+        nsp = loss_and_accuracy(self._bert.next_sentence_logits(pooled), nsp_labels, nsp_weights)
         return mlm[0] + self._nsp_weight * nsp[0], tf.stack([*mlm, *nsp])
-
-    def _mlm_logits(self, hidden: Any) -> Any:
-        """Apply bert4keras' MLM layers to the masked positions alone: (P, hidden) -> float32 (P, vocabulary)."""
-        layers = self._bert.layers
-        hidden = layers["MLM-Norm"](layers["MLM-Dense"](hidden))
-        logits = layers["Embedding-Token"](hidden, mode="dense")
-        return tf.cast(layers["MLM-Bias"](logits), tf.float32)
 
 
 def sinusoids(positions: int, width: int) -> np.ndarray:

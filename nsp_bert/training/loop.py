@@ -27,7 +27,7 @@ from nsp_bert.training.state import SETTINGS, START_ANEW, settings_text
 tf: Any = import_tensorflow()
 
 NO_DECAY = ("Norm", "bias", "Bias")
-PART = 2**40  # what dropout counts from one part of a step to the next; steps are fewer
+PART = 2**40  # dropout is drawn by the step and, so many further on, by each further part of one
 Arrays = Sequence[np.ndarray]
 
 
@@ -44,15 +44,14 @@ class Training(ABC):
         self.config = config
         self._clip_norm = optimization.clip_norm
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self._drawn = tf.Variable(
-            0, dtype=tf.int64, trainable=False
-        )  # what dropout is drawn by: the step, and its part
+        self._drawn = tf.Variable(0, dtype=tf.int64, trainable=False)  # what dropout is drawn by
         self._bert = build_bert(config, heads, self._drawn, seed)
         layers = self._bert.layers
         last = f"Transformer-{config['num_hidden_layers'] - 1}-FeedForward-Norm"
         outputs = [layers[last].output, *([layers["Pooler-Dense"].output] if "pooler" in heads else [])]
         self._encoder = tf.keras.Model(self._bert.model.inputs, outputs)
-        self._variables = self._bert.model.trainable_variables
+        new = self._new_layers(seed)
+        self._variables = [*self._bert.model.trainable_variables, *new]
         self._optimizer = tf.keras.optimizers.AdamW(
             learning_rate=0.0,
             weight_decay=optimization.weight_decay,
@@ -64,7 +63,8 @@ class Training(ABC):
         if precision == "float16":
             self._optimizer = tf.keras.mixed_precision.LossScaleOptimizer(self._optimizer)
         self._optimizer.build(self._variables)
-        self._state = tf.train.Checkpoint(model=self._bert.model, optimizer=self._optimizer, step=self._step)
+        parts = {"model": self._bert.model, "optimizer": self._optimizer, "step": self._step}
+        self._state = tf.train.Checkpoint(**parts, new=new)
         self._train_whole = tf.function(self._train_step, reduce_retracing=False)
         self._train_part = tf.function(self._gradients, reduce_retracing=False)
         self._evaluate = tf.function(lambda batch: self.minimised(batch, training=False)[1])
@@ -72,6 +72,10 @@ class Training(ABC):
     @abstractmethod
     def minimised(self, batch: Sequence[Any], training: bool) -> tuple[Any, Any]:
         """Return the loss of a batch's tensors, and metrics float32 (M,); both add up over the parts of a step."""
+
+    def _new_layers(self, _seed: int) -> list[Any]:
+        """Return the variables of layers that bert4keras' model does not have."""
+        return []
 
     @property
     def step(self) -> int:

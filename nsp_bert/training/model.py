@@ -81,19 +81,34 @@ class TrainedBERT(BERT):
             layer = FusedLayerNormalization
         return super().apply(inputs, layer, arguments, **kwargs)
 
+    def vocabulary_logits(self, hidden: Any) -> Any:
+        """Return the MLM head's logits float32 (P, vocabulary) of states (P, width)."""
+        hidden = self.layers["MLM-Norm"](self.layers["MLM-Dense"](hidden))
+        logits = self.layers["Embedding-Token"](hidden, mode="dense")
+        return tf.cast(self.layers["MLM-Bias"](logits), tf.float32)
+
+    def next_sentence_logits(self, pooled: Any) -> Any:
+        """Return the NSP head's logits float32 (B, 2) of pooled states (B, width): IsNext, NotNext."""
+        head = self.layers["NSP-Proba"]
+        return tf.cast(pooled, tf.float32) @ head.kernel + head.bias
+
     def _dropout_arguments(self, rate: float, name: str) -> dict[str, Any]:
         number = 1 + sum(isinstance(layer, (StepDropout, StepDropoutAttention)) for layer in self.layers.values())
         return {"rate": rate, "name": name, "seed": 1000 * self._seed + number, "step": self._count}
 
 
 def build_bert(config: dict[str, Any], heads: Sequence[Head], step: Any, seed: int) -> TrainedBERT:
-    """Return the model of a `bert_config.json` with some heads; dropout is drawn from seed and step."""
+    """Return the model of a `bert_config.json` with some heads; dropout is drawn from seed and step.
+
+    Its inputs are token_ids, segment_ids and position_ids, int32 (B, T) each.
+    """
     bert = TrainedBERT(
         step,
         seed,
         **config,
         max_position=config["max_position_embeddings"],
         segment_vocab_size=config.get("type_vocab_size", 2),
+        custom_position_ids=True,
         dropout_rate=config.get("hidden_dropout_prob", 0.1),
         attention_dropout_rate=config.get("attention_probs_dropout_prob", 0.1),
         with_pool="pooler" in heads,
