@@ -14,7 +14,7 @@ from nsp_bert.cards import Card, EntityLinkingCard
 from nsp_bert.contents import EntityMention, parse_row, some, text_of
 from nsp_bert.errors import UserError
 from nsp_bert.files import Row
-from nsp_bert.rows import Example, Selection, read_json_lines, read_table, train_split
+from nsp_bert.rows import Example, FewShotRows, Selection, dev_split, read_json_lines, read_table, train_split
 from nsp_bert.tasks import DevAndTest
 from nsp_bert.tokenization import load_tokenizer as load_tokenizer
 from nsp_bert.tokenization import make_pair_encoder as make_pair_encoder
@@ -53,6 +53,20 @@ def load_training(card: Card, data_dir: Path, train: str) -> list[Example[Any]]:
         path = split_path(card, data_dir, train_split(train))
         raise UserError(f"{path}: the rows have no labels, without which they teach nothing")
     return examples
+
+
+def load_few_shot(card: Card, data_dir: Path, split: str, train: str, selection: Selection) -> FewShotRows[Any]:
+    """Return the rows of a training set, of its dev set, and those of a split that are asked for.
+
+    Raises UserError naming file and line, and for a split that is one of the two.
+    """
+    if split in (train_split(train), dev_split(train)):
+        raise UserError(f"--split {split} teaches or chooses the epoch; report another split")
+    return FewShotRows(
+        load_training(card, data_dir, train),
+        load_examples(card, data_dir, dev_split(train)),
+        selection.choose(load_examples(card, data_dir, split)),
+    )
 
 
 def load_dev_and_test(card: Card, data_dir: Path, split: str, selection: Selection) -> DevAndTest[Any]:

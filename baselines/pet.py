@@ -20,7 +20,8 @@ from __future__ import annotations
 import _root  # noqa: F401
 import nsp_bert.start  # noqa: F401
 
-from nsp_bert.cli import add_pattern_options, make_parser, parse_options
+from nsp_bert.cli import make_parser, parse_options
+from nsp_bert.method_options import add_pattern_options
 from nsp_bert.methods.language import LanguageCard, MaskedTask, make_task, with_shared_words
 from nsp_bert.methods.scored import score_task, settled_run
 from nsp_bert.options import Method, Options

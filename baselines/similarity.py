@@ -22,7 +22,8 @@ import _root  # noqa: F401
 import nsp_bert.start  # noqa: F401
 
 from nsp_bert.cards import ClassificationCard
-from nsp_bert.cli import add_topic_options, make_parser, parse_options
+from nsp_bert.cli import make_parser, parse_options
+from nsp_bert.method_options import add_topic_options
 from nsp_bert.methods.similarity import compare_runs, make_task
 from nsp_bert.options import Method, Options
 from nsp_bert.patterns import TopicChoice

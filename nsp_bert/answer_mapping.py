@@ -58,6 +58,28 @@ def learn_thresholds(scores: np.ndarray, labels: int) -> np.ndarray:
     return np.array([scores[ranks == label].max() for label in range(labels - 1)], np.float32)
 
 
+def fit_thresholds(scores: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
+    """Return the thresholds float32 (count - 1,) that make most of scored rows right, each half-way between two scores.
+
+    `labels` int (n,) ascend with the scores. Of thresholds that are as good the lowest are taken.
+    """
+    order = np.argsort(scores, kind="stable")
+    ascending, right = scores[order], labels[order] == np.arange(count)[:, None]
+    cuts = np.array([0, *(np.flatnonzero(np.diff(ascending)) + 1), len(scores)])
+    hits = np.pad(np.cumsum(right, axis=1), ((0, 0), (1, 0)))[:, cuts]  # of each label before each cut
+    best, froms = hits[0], []
+    for label in range(1, count):
+        gained = np.maximum.accumulate(best - hits[label])
+        froms.append(np.searchsorted(gained, gained))  # where the label begins that ends at each cut
+        best = gained + hits[label]
+    cut, ends = len(cuts) - 1, []
+    for begins in reversed(froms):
+        cut = begins[cut]
+        ends.append(int(cuts[cut]))
+    outer = np.array([ascending[0] - 2, *ascending, ascending[-1] + 2], np.float32)
+    return np.array([(outer[end] + outer[end + 1]) / 2 for end in reversed(ends)], np.float32)
+
+
 def apply_thresholds(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """Return how many thresholds each score lies above: the label index int64 (n,)."""
     return np.searchsorted(thresholds, scores, side="left")

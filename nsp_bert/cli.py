@@ -7,23 +7,20 @@ import math
 from collections.abc import Callable
 from itertools import chain, groupby
 from pathlib import Path
-from typing import get_args
 
 from rich.text import Text
 
 from nsp_bert.cards import SAMPLES_CONTRAST, CardT, Kind, card_names, cards_of, load_card
 from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL
 from nsp_bert.errors import UserError, meant
-from nsp_bert.options import Options, PromptOptions
-from nsp_bert.patterns import CARD_WORDS, Reference
+from nsp_bert.options import Options, PromptOptions, Recipe
 from nsp_bert.results.submission import SUBMISSION_SPLIT
 from nsp_bert.results.summary import CALIBRATIONS, CONTENT_FREE, ENSEMBLE
-from nsp_bert.rows import FEW_ALL, FIRST_SEED, FIVE, Selection
+from nsp_bert.rows import FIRST_SEED, Selection
 from nsp_bert.scoring.backends import BACKENDS, PRECISIONS
 from nsp_bert.scoring.precision import AUTO
 from nsp_bert.terminal import plain_console
 
-WHITENED = 256  # components of --whitening, as the makers of BERT-whitening have it
 LONGEST_NUMBER = 19  # digits: what a 64-bit integer holds
 PROMPT_KEYS = ("template", "prompt_position", "stages", "positions", "ablate")
 CALIBRATED = {
@@ -208,32 +205,38 @@ def add_scoring_options(group: argparse._ActionsContainer) -> None:
     )
 
 
-def add_prompt_options(group: argparse._ArgumentGroup, kind: type[CardT]) -> None:
-    """Add the prompt options that the task takes."""
+def add_prompt_choice(group: argparse._ArgumentGroup, kind: Kind[CardT]) -> None:
+    """Add the choice of a prompt that the tasks take."""
+    cards = cards_of(kind)
     group.add_argument(
         "--prompt-position",
         choices=("prefix", "suffix"),
         help="of the prompt, before or after the text (default: the dataset's own)",
     )
-    if kind.takes_templates:
+    if any(card.takes_templates for card in cards):
         group.add_argument(
             "--template",
             metavar="NUMBER_OR_TEXT",
             help="1, 2, 3 of the card, or a text with {} (default: the card's last)",
         )
-    if kind.takes_stages:
+    if any(card.takes_stages for card in cards):
         group.add_argument(
             "--stages",
             type=int,
             choices=(1, 2),
             help="2 puts a question about the mention beside the text, 1 does not (default: 2)",
         )
-    if kind.takes_positions:
+    if any(card.takes_positions for card in cards):
         group.add_argument(
             "--positions",
             choices=("hard", "soft"),
             help="soft: a candidate has the position ids of the blank; hard: of its own (default: soft)",
         )
+
+
+def add_prompt_options(group: argparse._ArgumentGroup, kind: type[CardT]) -> None:
+    """Add the prompt options that the task takes."""
+    add_prompt_choice(group, kind)
     group.add_argument(
         "--ablate", action="store_true", help="run every combination of the prompt options that are not given"
     )
@@ -250,51 +253,6 @@ def add_prompt_options(group: argparse._ArgumentGroup, kind: type[CardT]) -> Non
     if kind.mapping == SAMPLES_CONTRAST:
         group.add_argument("--batch-curve", action="store_true", help="also rank inside batches of 1, 2, 4 … 128, all")
         group.add_argument("--seeds", type=positive, default=5, metavar="N", help="random orders of the batch curve")
-
-
-def add_pattern_options(group: argparse._ArgumentGroup, kind: Kind[CardT]) -> None:
-    """Add the prompt options of a method whose pattern is the card's."""
-    sets = dict.fromkeys([CARD_WORDS, *(name for card in cards_of(kind) for name in card.words)])
-    group.add_argument(
-        "--words",
-        choices=[*sets],
-        metavar="SET",
-        help=f"words of the labels, of the card's words: {', '.join(sets)} (default: those of the card's pattern)",
-    )
-
-
-def add_topic_options(group: argparse._ArgumentGroup, _kind: Kind[CardT]) -> None:
-    """Add what decides which vectors are compared with which, and how."""
-    group.add_argument(
-        "--prompt",
-        dest="topic",
-        choices=("1", "2", "none"),
-        default="1",
-        help="pattern of the card that rows are put into; none: their text alone",
-    )
-    group.add_argument(
-        "--reference",
-        choices=get_args(Reference),
-        default="nearest",
-        help="a label is compared by the nearest of its training rows, or by their mean",
-    )
-    group.add_argument(
-        "--whitening",
-        type=positive,
-        nargs="?",
-        const=WHITENED,
-        metavar="K",
-        help="whiten the vectors of training rows and test rows together, and keep K principal components"
-        f" (default: not; K is {WHITENED} unless it is given)",
-    )
-    group.add_argument(
-        "--train",
-        nargs="+",
-        choices=(*FIVE, FEW_ALL),
-        default=FIVE,
-        metavar="I",
-        help=f"training rows, a run each: {', '.join(FIVE)} of train_I.json, or {FEW_ALL} (default: {' '.join(FIVE)})",
-    )
 
 
 def add_output_options(group: argparse._ArgumentGroup, kind: Kind[CardT], own_texts: bool) -> None:
@@ -326,9 +284,15 @@ def add_output_options(group: argparse._ArgumentGroup, kind: Kind[CardT], own_te
         )
 
 
-def parse_options(parsed: argparse.Namespace) -> Options:
-    """Return the options of a parsed command line. Raises UserError for options that exclude each other."""
+def parse_options(parsed: argparse.Namespace, recipe: Recipe | None = None) -> Options:
+    """Return the options of a parsed command line, those of training in the recipe's place.
+
+    Raises UserError for options that exclude each other.
+    """
     given = vars(parsed).copy()
+    if recipe:
+        own = {name: given.pop(name) for name in Recipe.model_fields if name in given}
+        given["recipe"] = recipe.model_copy(update=own)
     prompt = PromptOptions.model_validate({name: given.pop(name) for name in PROMPT_KEYS if name in given})
     options = Options.model_validate(given | {"prompt": prompt})
     selection = options.selection

@@ -32,6 +32,7 @@ class Method:
     name: str
     heads: tuple[Head, ...]
     output: Output
+    trained: bool = False  # a run for each training set
 
 
 ZERO_SHOT = Method(NSP_BERT, ("encoder", "pooler", "NSP"), "next-sentence")
@@ -106,6 +107,38 @@ class Choices(Protocol[PromptT]):
         """Return the folder of a prompt's run below `--output`."""
 
 
+class Recipe(BaseModel):
+    """How a method is trained: its own values, or those of the command line.
+
+    A step takes as many rows as have at most `step_pairs` pairs, `step_rows` at most and one at least, and is computed
+    in parts of about `part_tokens`. `warmup` is a share of all steps; with `decay` the rate then falls to 0.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = 10
+    learning_rate: float = 1e-5
+    step_rows: int = 8
+    step_pairs: int = 128
+    part_tokens: int = 4096
+    training_precision: Literal["float32", "bfloat16"] = "float32"
+    training_seed: int = 1
+    loss: Literal["bce", "softmax"] = "bce"
+    negatives: int | None = None
+    weight_decay: float = 0.0
+    warmup: float = 0.0
+    decay: bool = False
+    clip_norm: float = 0.0
+    beta_2: float = 0.999
+    epsilon: float = 1e-6
+
+    @property
+    def settings(self) -> dict[str, str | int | None]:
+        """What a result file says of it: all that the trained weights depend on."""
+        values = self.model_dump(exclude={"part_tokens", "training_seed"})
+        return {name: value if isinstance(value, str | None) else str(value) for name, value in values.items()}
+
+
 class Options(BaseModel):
     """The command line of a script, parsed; --help says what each option means."""
 
@@ -139,6 +172,8 @@ class Options(BaseModel):
     whitening: int | None = None
     train: tuple[str, ...] = ()
     prompt: PromptOptions = PromptOptions()
+    recipe: Recipe | None = None
+    save: Path | None = None
 
     @property
     def selection(self) -> Selection:

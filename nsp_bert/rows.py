@@ -29,6 +29,11 @@ def train_split(train: str) -> str:
     return f"train_{train}"
 
 
+def dev_split(train: str) -> str:
+    """Return the split that a training on this set is chosen by."""
+    return f"dev_{train}"
+
+
 class Content(ABC):
     """What a task scores of a row; each kind is a frozen dataclass. Equal contents have equal scores."""
 
@@ -69,6 +74,15 @@ class Rows(Generic[ContentT]):
 
     examples: list[Example[ContentT]]
     number: str
+
+
+@dataclass(frozen=True)
+class FewShotRows(Generic[ContentT]):
+    """The rows that teach, those that choose the epoch, and those that are asked for."""
+
+    training: list[Example[ContentT]]
+    dev: list[Example[ContentT]]
+    test: Rows[ContentT]
 
 
 @dataclass(frozen=True)

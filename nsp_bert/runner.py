@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -22,7 +23,7 @@ from nsp_bert.results.runs import Run, prepare_output, read_summaries, write_run
 from nsp_bert.results.submission import check_leaderboard, write_submission, zip_submissions
 from nsp_bert.results.summary import Summary, file_stem
 from nsp_bert.results.tables import print_table
-from nsp_bert.rows import train_split
+from nsp_bert.rows import dev_split, train_split
 from nsp_bert.scoring.exact import Engine
 from nsp_bert.scoring.score_files import ScoreFiles, remove_journals
 from nsp_bert.scoring.scorer import Scorer
@@ -86,15 +87,20 @@ class Runner(Generic[CardT, PromptT]):
 
     def __iter__(self) -> Iterator[Session[CardT, PromptT]]:
         """Yield the sessions to run; an interrupted run is the last."""
+        for session in self._sessions():
+            kept = self._kept(session)
+            self._summaries += kept
+            if not kept:
+                yield self._with_files(session)
+            if not self._summaries[-1].complete:
+                return
+
+    def _sessions(self) -> Iterator[Session[CardT, PromptT]]:
+        """Yield a session for each dataset, prompt and, of a method that is trained, training set."""
         for card in self._cards:
             for prompt in self._choices.prompts(card):
-                session = self._session(self._choices.card(card), prompt)
-                kept = self._kept(session)
-                self._summaries += kept
-                if not kept:
-                    yield self._with_files(session)
-                if not self._summaries[-1].complete:
-                    return
+                for train in self._options.train if self._method.trained else (None,):
+                    yield self._session(self._choices.card(card), prompt, train)
 
     def add(self, session: Session[CardT, PromptT], *runs: Run) -> None:
         """Take the runs that a session's dataset gives, one at least, and write their files."""
@@ -104,9 +110,11 @@ class Runner(Generic[CardT, PromptT]):
         summaries = [write_run(run, folder) if folder else run.summary for run in parts]
         self._summaries += summaries
         if folder and complete:
-            write_means(summaries, folder)
+            write_means([one for one in self._summaries if one.dataset == summaries[0].dataset], folder)
         if session.files and complete:
             session.files.remove()
+        if session.work and complete:
+            shutil.rmtree(session.work, ignore_errors=True)
         if self._options.submission and complete:
             write_submission(session.card, parts[0], self._options.submission)
         if self._options.verbose:
@@ -142,17 +150,17 @@ class Runner(Generic[CardT, PromptT]):
             print(note)
             self._notes = (note,)
 
-    def _session(self, card: CardT, prompt: PromptT) -> Session[CardT, PromptT]:
+    def _session(self, card: CardT, prompt: PromptT, train: str | None) -> Session[CardT, PromptT]:
         """Return the session of a dataset under a prompt, not yet with files."""
         options, data = self._options, choose_data(card, self._options.data_dir)
         if options.submission:
             check_leaderboard(card, data.sample)
         engine = Engine(self._scorers.__getitem__, options.precision, self._method.output)
-        session = Session(card, prompt, data, self._method, self._checkpoint, engine, options)
+        session = Session(card, prompt, data, self._method, self._checkpoint, engine, options, train=train)
         if not options.output:
             return session
         settings = session.headline | session.beside
-        splits = (session.split, card.dev_split, *map(train_split, options.train))
+        splits = (session.split, *training_splits(session), *(() if train else (card.dev_split,)))
         fingerprint = take_fingerprint(self._script, card, splits, data.folder, self._checkpoint, settings)
         return replace(session, fingerprint=fingerprint)
 
@@ -171,14 +179,15 @@ class Runner(Generic[CardT, PromptT]):
             return []
         remove_leftovers(folder, f"{session.card.name}[._]*")
         own = (session.card.name, session.split, self._method.name)
-        there = [one for train in self._options.train or (None,) for one in read_summaries(folder, *own, train)]
+        trains = (session.train,) if session.train else self._options.train or (None,)
+        there = [one for train in trains for one in read_summaries(folder, *own, train)]
         if not self._options.overwrite:
             refuse_another(there, session, folder)
         kept = [one for one in there if one.complete and one.fingerprint == session.fingerprint]
         if not self._options.resume or not kept or len(kept) < kept[0].parts:
             return []
-        remove_journals(folder, file_stem(*own, None))
-        print(f"{session.card.title} {session.split}: is there already in {folder}")
+        remove_journals(folder, file_stem(*own, session.train))
+        print(f"{session.title}: is there already in {folder}")
         return kept
 
     def _with_files(self, session: Session[CardT, PromptT]) -> Session[CardT, PromptT]:
@@ -186,9 +195,9 @@ class Runner(Generic[CardT, PromptT]):
         folder = self._folder(session)
         if not folder or not session.fingerprint:
             return session
-        stem = file_stem(session.card.name, session.split, self._method.name, None)
+        stem = file_stem(session.card.name, session.split, self._method.name, session.train)
         files = ScoreFiles(folder, stem, session.fingerprint.model_dump_json(), self._options.resume)
-        return replace(session, files=files)
+        return replace(session, files=files, work=folder / f"{stem}.training.unfinished" if session.train else None)
 
 
 def choose_cards(names: Sequence[str] | None, kind: Kind[CardT], language: str) -> list[CardT]:
@@ -200,6 +209,13 @@ def choose_cards(names: Sequence[str] | None, kind: Kind[CardT], language: str) 
     if not cards:
         raise UserError(f"no dataset of this script is in the model's language {language!r}; name one with --dataset")
     return sorted(cards, key=lambda card: names.index(card.name)) if names else cards
+
+
+def training_splits(session: Session[CardT, PromptT]) -> list[str]:
+    """Return the splits that a session's method learns from: training sets, and where it is trained dev sets."""
+    if session.train:
+        return [train_split(session.train), dev_split(session.train)]
+    return [train_split(train) for train in session.options.train]
 
 
 def refuse_another(there: Iterable[Summary], session: Session[CardT, PromptT], folder: Path) -> None:

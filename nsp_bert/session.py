@@ -170,11 +170,18 @@ class Session(Generic[CardT, PromptT]):
     options: Options
     fingerprint: Fingerprint | None = None
     files: ScoreFiles | None = None
+    train: str | None = None
+    work: Path | None = None
 
     @property
     def folder(self) -> Path:
         """The data folder."""
         return self.data.folder
+
+    @property
+    def title(self) -> str:
+        """The dataset, the split and the training set, in words."""
+        return " ".join([self.card.title, self.split, *([f"train_{self.train}"] if self.train else [])])
 
     @property
     def split(self) -> str:
@@ -214,6 +221,7 @@ class Session(Generic[CardT, PromptT]):
             "precision": self.engine.precision,
             "backend": self.options.backend,
             "rows": str(self.selection),
+            **(self.options.recipe.settings if self.options.recipe else {}),
         }
 
     @property
@@ -231,7 +239,8 @@ class Session(Generic[CardT, PromptT]):
             "batch_curve": str(options.batch_curve),
             "seeds": str(options.seeds),
             "part": options.part,
-            "train": " ".join(options.train),
+            "train": self.train or " ".join(options.train),
+            "training_seed": str(options.recipe.training_seed if options.recipe else None),
         }
 
     @property
@@ -256,6 +265,8 @@ class Session(Generic[CardT, PromptT]):
             labels=task.labels,
             part=task.part,
             method=self.method.name,
+            train=self.train,
+            seed=self.options.recipe.training_seed if self.options.recipe else None,
         )
 
     def score(self, table: PairTable) -> Scored:

@@ -259,9 +259,13 @@ class SamplesTask(Task[CardT, ContentT]):
         dev, test = (np.concatenate(scores)[places] for places in self.rows.places)
         if np.isnan(dev).any():
             return Predictions([None] * len(test))
-        thresholds = learn_thresholds(dev, len(self.labels))
+        thresholds = self.thresholds(dev)
         guesses = zip(test, apply_thresholds(test, thresholds), strict=True)
         return Predictions([None if np.isnan(score) else self.labels[place] for score, place in guesses], thresholds)
+
+    def thresholds(self, dev: np.ndarray) -> np.ndarray:
+        """Return what cuts the scores float32 (n,) of dev's rows into equal parts."""
+        return learn_thresholds(dev, len(self.labels))
 
     def undecided(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         """Return which scores of dev may make a threshold, and which of test may be on either side of one."""

@@ -26,7 +26,7 @@ FLOORS = (
     ("options",),
     ("session",),
     ("methods/",),
-    ("cli",),
+    ("cli", "method_options"),
     ("runner", "zero_shot", "own_texts"),
     ("utils",),
     ("scripts",),

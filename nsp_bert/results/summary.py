@@ -127,6 +127,30 @@ class Calibrated(Record):
     p: Share | None = None
 
 
+class Epoch(Record):
+    """The mean loss of an epoch's steps, the dev accuracy after it, and what both took."""
+
+    loss: float
+    dev_accuracy: Share
+    seconds: Annotated[float, Field(ge=0)]
+
+
+class Curve(Record):
+    """The epochs of a training, in order."""
+
+    epochs: list[Epoch]
+
+
+class TrainingRecord(Curve):
+    """How weights were trained: on so many rows, in so many steps; the best epoch counts from 1."""
+
+    rows: int
+    steps: int
+    parameters: int
+    best_epoch: int
+    peak_memory_mib: int
+
+
 class Details(Record):
     """What only some runs have: thresholds, prompts, a batch curve, calibration, facts of a knowledge base."""
 
@@ -135,6 +159,7 @@ class Details(Record):
     precision_check: PrecisionCheck | None = None
     batch_curve: list[CurvePoint] | None = None
     calibration: dict[str, Calibrated] | None = None
+    training: TrainingRecord | None = None
     entities: int | None = None
     single_candidate_share: Share | None = None
     gold_not_under_that_name: int | None = None

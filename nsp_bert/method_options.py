@@ -1,0 +1,105 @@
+"""The options of other methods than NSP-BERT zero-shot: patterns, vectors, training."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import get_args
+
+from nsp_bert.cards import CardT, Kind, cards_of
+from nsp_bert.cli import number, positive, whole
+from nsp_bert.options import Recipe
+from nsp_bert.patterns import CARD_WORDS, Reference
+from nsp_bert.rows import FEW_ALL, FIVE
+
+WHITENED = 256  # components of --whitening, as the makers of BERT-whitening have it
+
+
+def add_pattern_options(group: argparse._ArgumentGroup, kind: Kind[CardT]) -> None:
+    """Add the prompt options of a method whose pattern is the card's."""
+    sets = dict.fromkeys([CARD_WORDS, *(name for card in cards_of(kind) for name in card.words)])
+    group.add_argument(
+        "--words",
+        choices=[*sets],
+        metavar="SET",
+        help=f"words of the labels, of the card's words: {', '.join(sets)} (default: those of the card's pattern)",
+    )
+
+
+def add_topic_options(group: argparse._ArgumentGroup, _kind: Kind[CardT]) -> None:
+    """Add what decides which vectors are compared with which, and how."""
+    group.add_argument(
+        "--prompt",
+        dest="topic",
+        choices=("1", "2", "none"),
+        default="1",
+        help="pattern of the card that rows are put into; none: their text alone",
+    )
+    group.add_argument(
+        "--reference",
+        choices=get_args(Reference),
+        default="nearest",
+        help="a label is compared by the nearest of its training rows, or by their mean",
+    )
+    group.add_argument(
+        "--whitening",
+        type=positive,
+        nargs="?",
+        const=WHITENED,
+        metavar="K",
+        help="whiten the vectors of training rows and test rows together, and keep K principal components"
+        f" (default: not; K is {WHITENED} unless it is given)",
+    )
+    add_training_sets(group)
+
+
+def add_training_sets(group: argparse._ArgumentGroup) -> None:
+    """Add which labelled rows a method has."""
+    group.add_argument(
+        "--train",
+        nargs="+",
+        choices=(*FIVE, FEW_ALL),
+        default=FIVE,
+        metavar="I",
+        help=f"training rows, a run each: {', '.join(FIVE)} of train_I.json, or {FEW_ALL} (default: {' '.join(FIVE)})",
+    )
+
+
+def add_training_options(parser: argparse.ArgumentParser, recipe: Recipe) -> argparse._ArgumentGroup:
+    """Add how a method is trained, with the defaults of its recipe, and return the group."""
+    group = parser.add_argument_group("training")
+    add_training_sets(group)
+    group.add_argument("--epochs", type=positive, default=recipe.epochs, metavar="N", help="passes over the rows")
+    group.add_argument(
+        "--learning-rate", type=number(above=0), default=recipe.learning_rate, metavar="RATE", help="largest of a step"
+    )
+    group.add_argument(
+        "--step-rows",
+        type=positive,
+        default=recipe.step_rows,
+        metavar="N",
+        help=f"rows of a step, fewer where these have more than {recipe.step_pairs} pairs",
+    )
+    group.add_argument(
+        "--part-tokens",
+        type=positive,
+        default=recipe.part_tokens,
+        metavar="TOKENS",
+        help="a step is computed in parts of so many: memory and speed, not the result",
+    )
+    group.add_argument(
+        "--training-precision",
+        choices=("float32", "bfloat16"),
+        default=recipe.training_precision,
+        help="of the products of a training step",
+    )
+    group.add_argument(
+        "--training-seed", type=whole, default=recipe.training_seed, metavar="N", help="of order, dropout, new weights"
+    )
+    group.add_argument(
+        "--save",
+        type=Path,
+        metavar="DIR",
+        help="keep the trained checkpoints, DIR/DATASET.train_I, for --model (default: none)",
+    )
+    return group

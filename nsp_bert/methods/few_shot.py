@@ -1,0 +1,102 @@
+"""The few-shot protocol (FewCLUE): train on train_i, choose the epoch on dev_i, report the split."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from nsp_bert.answer_mapping import split_by_sizes
+from nsp_bert.cards import CardT
+from nsp_bert.checkpoints.checkpoint import open_checkpoint
+from nsp_bert.errors import UserError
+from nsp_bert.methods.fitting import BEST, Teacher, fit
+from nsp_bert.methods.scored import score_task, settled_run
+from nsp_bert.options import Recipe
+from nsp_bert.patterns import PromptT
+from nsp_bert.results.runs import Run
+from nsp_bert.rows import ContentT, Example, FewShotRows, Rows
+from nsp_bert.scoring.exact import Engine, PairTable, Question, settle
+from nsp_bert.session import Scorers, Session, Task
+
+
+class FewShotMethod(Protocol):
+    """A method that is trained: its tasks, and what it trains on. The contents are those of the session's card."""
+
+    def task(self, session: Session[Any, Any], rows: Rows[Any], training: list[Example[Any]]) -> Task[Any]:
+        """Return the task of rows that are asked for."""
+
+    def teacher(self, session: Session[Any, Any], recipe: Recipe, training: list[Example[Any]]) -> Teacher:
+        """Return what is trained on the rows of a training set."""
+
+
+def few_shot_run(session: Session[CardT, PromptT], method: FewShotMethod, rows: FewShotRows[ContentT]) -> Run:
+    """Train on a session's training set and return the run of the rows that are asked for.
+
+    `--save` keeps the trained checkpoint. Raises UserError as `fit`.
+    """
+    recipe = session.options.recipe or Recipe()
+    print(f"{session.title}: training on {len(rows.training)} rows, {recipe.epochs} epochs, dev {len(rows.dev)} rows")
+    dev = method.task(session, Rows(rows.dev, "dev"), rows.training)
+    teacher = method.teacher(session, recipe, rows.training)
+    with working_folder(session) as folder:
+        settings = {"run": session.fingerprint.model_dump_json() if session.fingerprint else ""}
+        record = fit(
+            teacher, session.checkpoint, recipe, lambda path: accuracy(dev, trained(session, path)), folder, settings
+        )
+        print(f"best epoch {record.best_epoch}, dev {100 * record.epochs[record.best_epoch - 1].dev_accuracy:.2f} %")
+        with_weights = trained(session, folder / BEST)
+        task = method.task(with_weights, rows.test, rows.training)
+        run = settled_run(task, with_weights, score_task(task, with_weights))
+        if session.options.save:
+            keep(folder / BEST, session.options.save / f"{session.card.name}.train_{session.train}")
+    return replace(run, details=run.details.model_copy(update={"training": record}))
+
+
+def trained(session: Session[CardT, PromptT], folder: Path) -> Session[CardT, PromptT]:
+    """Return a session with the trained weights of a folder, under the name of the checkpoint that they come from."""
+    found = open_checkpoint(str(folder), session.method.heads)
+    own = session.checkpoint
+    checkpoint = replace(found, name=own.name, do_lower_case=own.do_lower_case, language=own.language)
+    scorers = Scorers(checkpoint, session.options, session.method.output)
+    engine = Engine(scorers.__getitem__, session.options.precision, session.method.output)
+    return replace(session, checkpoint=checkpoint, engine=engine)
+
+
+def accuracy(task: Task[ContentT], session: Session[CardT, PromptT]) -> float:
+    """Return the share of a task's rows that a session's weights predict right."""
+    table = PairTable(task.pairs, task.contents, task.sizes, task.width)
+    scored = session.engine.score(table, progress=False)
+    settle([Question([scored], task.undecided)])
+    if not scored.complete:
+        raise KeyboardInterrupt
+    predicted = task.predict(split_by_sizes(task.sizes, scored.values)).labels
+    right = sum(example.label == label for example, label in zip(task.examples, predicted, strict=True))
+    return right / len(predicted)
+
+
+@contextmanager
+def working_folder(session: Session[CardT, PromptT]) -> Iterator[Path]:
+    """Yield the folder of a training: below `--output`, where it stays until the result is written, else a passing one.
+
+    Without `--resume` it is empty.
+    """
+    if not session.work:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+        return
+    if not session.options.resume:
+        shutil.rmtree(session.work, ignore_errors=True)
+    yield session.work
+
+
+def keep(folder: Path, target: Path) -> None:
+    """Copy a checkpoint. Raises UserError where it cannot be written."""
+    try:
+        shutil.copytree(folder, target, dirs_exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--save {target}: cannot be written ({error.strerror}); choose another folder") from error

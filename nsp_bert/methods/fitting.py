@@ -1,0 +1,176 @@
+"""Training on a few rows: epochs, dev accuracy after each, the best weights kept, exact resumption."""
+
+from __future__ import annotations
+
+import math
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from nsp_bert.checkpoints.checkpoint import Checkpoint
+from nsp_bert.errors import UserError
+from nsp_bert.files import recover_folder, write_text
+from nsp_bert.options import Recipe
+from nsp_bert.results.summary import Curve, Epoch, TrainingRecord
+from nsp_bert.terminal import progress_bar
+from nsp_bert.training.optimization import Optimization, Schedule
+from nsp_bert.training.state import check_settings
+
+if TYPE_CHECKING:
+    from nsp_bert.training.loop import Training
+
+Arrays = Sequence[np.ndarray]
+Measure = Callable[[Path], float]
+CURRENT, BEST, STATE = "current", "best", "state"  # in a training's folder
+LENGTHS = 32  # batches are padded to a multiple of it: every new shape costs a graph
+
+
+class Teacher(Protocol):
+    """What a method trains on: `rows` lessons, of at most `candidates` sequences each."""
+
+    rows: int
+    candidates: int
+
+    def training(self, checkpoint: Checkpoint, recipe: Recipe) -> Training:
+        """Return the model to train, with the checkpoint's weights."""
+
+    def parts(self, rows: Sequence[int], rng: np.random.Generator) -> Iterator[Arrays]:
+        """Yield the arrays of a step on these lessons, in parts whose losses add up to the step's."""
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """In which order the rows of a teacher come: the same for the same seed and epoch, wherever a run was stopped."""
+
+    rows: int
+    step_rows: int
+    seed: int
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return math.ceil(self.rows / self.step_rows)
+
+    def of_epoch(self, epoch: int) -> Iterator[tuple[list[int], np.random.Generator]]:
+        """Yield the rows of each step, and what the step draws from."""
+        rng = np.random.default_rng([self.seed, epoch])
+        order = rng.permutation(self.rows).tolist()
+        for start in range(0, self.rows, self.step_rows):
+            yield order[start : start + self.step_rows], rng
+
+
+def fit(
+    teacher: Teacher, checkpoint: Checkpoint, recipe: Recipe, measure: Measure, folder: Path, settings: dict[str, str]
+) -> TrainingRecord:
+    """Train, and leave the weights of the best epoch (the earlier of equal ones) as a checkpoint in `folder`/best.
+
+    `measure` returns the dev accuracy of a checkpoint's folder. What `folder` holds of the same settings goes on after
+    its last epoch. Raises UserError where a loss is no number before any epoch was measured, and where memory is short.
+    """
+    lessons = Lessons(
+        teacher.rows, max(min(recipe.step_rows, recipe.step_pairs // teacher.candidates), 1), recipe.training_seed
+    )
+    training = teacher.training(checkpoint, recipe)
+    schedule = make_schedule(recipe, recipe.epochs * lessons.steps)
+    epochs = resumed(training, folder, settings)
+    with progress_bar(recipe.epochs * lessons.steps, "training", " steps") as bar:
+        bar.update(training.step)
+        for number in range(len(epochs), recipe.epochs):
+            started, losses = time.monotonic(), []
+            for rows, rng in lessons.of_epoch(number):
+                losses.append(step(training, list(teacher.parts(rows, rng)), schedule))
+                bar.update(1)
+            if not np.isfinite(losses).all():
+                if not epochs:
+                    raise UserError(f"the loss of step {training.step} is no number; try a smaller --learning-rate")
+                break
+            training.export(folder / CURRENT, checkpoint.vocab_path)
+            accuracy = measure(folder / CURRENT)
+            if accuracy > max((epoch.dev_accuracy for epoch in epochs), default=-1.0):
+                keep_best(folder)
+            seconds = time.monotonic() - started
+            epochs.append(Epoch(loss=float(np.mean(losses)), dev_accuracy=accuracy, seconds=round(seconds, 3)))
+            save(training, epochs, folder, settings)
+    return TrainingRecord(
+        rows=teacher.rows,
+        steps=lessons.steps * len(epochs),
+        parameters=training.parameters,
+        epochs=epochs,
+        best_epoch=1 + int(np.argmax([epoch.dev_accuracy for epoch in epochs])),
+        peak_memory_mib=peak_memory(),
+    )
+
+
+def step(training: Training, parts: list[Arrays], schedule: Schedule) -> float:
+    """Take a step; return its loss. Raises UserError where memory is short."""
+    from nsp_bert.environment import import_tensorflow
+
+    try:
+        return float(training.train(*parts, learning_rate=schedule.learning_rate(training.step))[0])
+    except import_tensorflow().errors.ResourceExhaustedError as error:
+        tokens = max(part[0].size for part in parts)
+        raise UserError(f"a part of {tokens} tokens does not fit into memory: --part-tokens {tokens // 2}") from error
+
+
+def make_schedule(recipe: Recipe, steps: int) -> Schedule:
+    """Return the learning rates of so many steps."""
+    warmup = int(recipe.warmup * steps)
+    return Schedule(recipe.learning_rate, warmup, steps - warmup if recipe.decay else 0, steps)
+
+
+def make_optimization(recipe: Recipe) -> Optimization:
+    """Return the optimiser's settings."""
+    return Optimization(recipe.weight_decay, recipe.clip_norm, beta_2=recipe.beta_2, epsilon=recipe.epsilon)
+
+
+def resumed(training: Training, folder: Path, settings: dict[str, str]) -> list[Epoch]:
+    """Continue what a folder holds of the same settings, else empty it; return the epochs that are done."""
+    recover_folder(folder / STATE)
+    try:
+        check_settings(folder / STATE, settings)
+        training.restore_state(folder / STATE)
+        return Curve.model_validate_json(curve_path(folder, training).read_text(encoding="utf-8")).epochs
+    except (UserError, OSError, ValueError):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return []
+
+
+def save(training: Training, epochs: list[Epoch], folder: Path, settings: dict[str, str]) -> None:
+    """Write what `resumed` reads: the curve of this step first, which is none without its state."""
+    write_text(Curve(epochs=epochs).model_dump_json(), curve_path(folder, training))
+    training.save_state(folder / STATE, settings)
+
+
+def curve_path(folder: Path, training: Training) -> Path:
+    """Return the file of the epochs up to the present step."""
+    return folder / f"curve.{training.step}.json"
+
+
+def keep_best(folder: Path) -> None:
+    """Put the current checkpoint in the place of the best."""
+    shutil.rmtree(folder / BEST, ignore_errors=True)
+    (folder / CURRENT).rename(folder / BEST)
+
+
+def peak_memory() -> int:
+    """Return the largest resident memory of this process so far, in MiB."""
+    unit = 1024 if sys.platform == "darwin" else 1  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit // 1024
+
+
+def padded(arrays: Arrays, rows: int) -> list[np.ndarray]:
+    """Return arrays (B, T) and (B,) filled up with 0 to so many rows, and T to a multiple of LENGTHS."""
+    found = []
+    for array in arrays:
+        short = rows - array.shape[0]
+        width = [(0, -array.shape[1] % LENGTHS)] if array.ndim > 1 else []
+        found.append(np.pad(array, [(0, short), *width]))
+    return found

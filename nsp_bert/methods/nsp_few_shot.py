@@ -1,0 +1,146 @@
+"""Few-shot NSP-BERT: the NSP head goes on training on pairs of a task, its true ones and its false ones.
+
+Classification and cloze: each candidate's pair is next or not (loss bce, Prompts4Keras' decoupled one), or the
+candidates of a row compete (softmax). Sentence pairs and coreference have one pair a row, told how far up its label is:
+0 for the least likely next sentence, 1 for the most; thresholds fitted on the training rows make labels of log-odds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nsp_bert.answer_mapping import fit_thresholds
+from nsp_bert.cards import ClassificationCard, ClozeCard, CoreferenceCard, SentencePairCard
+from nsp_bert.checkpoints.checkpoint import Checkpoint
+from nsp_bert.errors import UserError
+from nsp_bert.methods.fitting import LENGTHS, Arrays, make_optimization, padded
+from nsp_bert.options import Recipe
+from nsp_bert.rows import Example, Rows
+from nsp_bert.scoring.windows import PairList
+from nsp_bert.session import Session, Task
+from nsp_bert.tasks import ClassificationTask, ClozeTask, CoreferenceTask, DevAndTest, SamplesTask, SentencePairTask
+from nsp_bert.tokenization import EncodedPair
+
+if TYPE_CHECKING:
+    from nsp_bert.training.loop import Training
+
+FewShotCard = ClassificationCard | SentencePairCard | CoreferenceCard | ClozeCard
+
+
+@dataclass(frozen=True)
+class FittedThresholds(SamplesTask[Any, Any]):
+    """A task whose thresholds are fitted on labelled rows, which are in the place of dev."""
+
+    def thresholds(self, dev: np.ndarray) -> np.ndarray:
+        """Return the thresholds that make most of the training rows right, by their scores float32 (n,)."""
+        places = np.array([self.labels.index(str(example.label)) for example in self.rows.dev])
+        return fit_thresholds(dev, places, len(self.labels))
+
+    def undecided(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Return all training rows' scores, and those of test that may be on either side of a threshold."""
+        undecided = np.zeros(len(low), bool)
+        dev, test = self.rows.places
+        thresholds = self.thresholds(low[dev])
+        undecided[test] = ((low[test, None] <= thresholds) & (high[test, None] >= thresholds)).any(axis=1)
+        undecided[dev] = True
+        return undecided
+
+
+@dataclass(frozen=True)
+class FittedPairTask(FittedThresholds, SentencePairTask):
+    """Sentence pairs with fitted thresholds."""
+
+
+@dataclass(frozen=True)
+class FittedCoreferenceTask(FittedThresholds, CoreferenceTask):
+    """Coreference with fitted thresholds."""
+
+
+class NextSentenceTeacher:
+    """The pairs of training rows with their targets, a lesson a row; all rows have as many pairs."""
+
+    def __init__(self, recipe: Recipe, lessons: list[list[EncodedPair]], targets: np.ndarray):
+        """`targets` float32 (rows, candidates) are 1 for a next sentence and 0 for none."""
+        self._recipe, self._lessons, self._targets = recipe, lessons, targets
+        self.rows, every = targets.shape
+        self.candidates = every if recipe.negatives is None else min(recipe.negatives + 1, every)
+
+    def training(self, checkpoint: Checkpoint, recipe: Recipe) -> Training:
+        """Return the model to train, with the checkpoint's weights."""
+        from nsp_bert.training.objectives import NextSentenceTraining
+
+        optimization = make_optimization(recipe)
+        made = (checkpoint.config, optimization, recipe.training_precision, recipe.training_seed)
+        training = NextSentenceTraining(*made, recipe.loss, self.candidates)
+        training.load_weights(checkpoint)
+        return training
+
+    def parts(self, rows: Sequence[int], rng: np.random.Generator) -> Iterator[Arrays]:
+        """Yield token_ids, segment_ids, position_ids (B, T), targets and weights (B,), which add up to 1."""
+        chosen = [self._candidates(row, rng) for row in rows]
+        pairs = [self._lessons[row][place] for row, places in zip(rows, chosen, strict=True) for place in places]
+        targets = np.concatenate([self._targets[row][places] for row, places in zip(rows, chosen, strict=True)])
+        weight = 1 / (len(pairs) if self._recipe.loss == "bce" else len(rows))
+        weights = np.full(len(pairs), weight, np.float32)
+        whole = 1 if self._recipe.loss == "bce" else self.candidates
+        size = self._part_size(max(len(pair.token_ids) for pair in pairs), whole)
+        for start in range(0, len(pairs), size):
+            part = slice(start, start + size)
+            inputs = PairList(pairs[part]).inputs(np.arange(len(pairs[part])))
+            yield padded([*inputs, targets[part], weights[part]], min(size, self._step_size(whole)))
+
+    def _candidates(self, row: int, rng: np.random.Generator) -> np.ndarray:
+        """Return the places of a row's pairs in the step: all, or the true one with some of the others, drawn."""
+        every = np.arange(self._targets.shape[1])
+        if self.candidates == len(every):
+            return every
+        true = int(self._targets[row].argmax())
+        return np.array([true, *rng.permutation(np.delete(every, true))[: self.candidates - 1]])
+
+    def _part_size(self, longest: int, whole: int) -> int:
+        """Return how many pairs are computed together: a multiple of `whole`."""
+        tokens = -(-longest // LENGTHS) * LENGTHS
+        return max(self._recipe.part_tokens // tokens // whole, 1) * whole
+
+    def _step_size(self, whole: int) -> int:
+        """Return the pairs of a whole step, to which its last and shorter one is filled up: one shape, one graph."""
+        rows = max(min(self._recipe.step_rows, self._recipe.step_pairs // self.candidates, self.rows), 1)
+        return -(-rows * self.candidates // whole) * whole
+
+
+@dataclass(frozen=True)
+class NspFewShot:
+    """NSP-BERT as a few-shot method."""
+
+    def task(self, session: Session[Any], rows: Rows[Any], training: list[Example[Any]]) -> Task[Any]:
+        """Return the task of rows that are asked for; training rows make the thresholds where there are some."""
+        card, made = session.card, (session.card, session.prompt, session.encoder)
+        if isinstance(card, ClassificationCard):
+            return ClassificationTask(*made, rows)
+        if isinstance(card, ClozeCard):
+            return ClozeTask(*made, rows)
+        kind = FittedPairTask if isinstance(card, SentencePairCard) else FittedCoreferenceTask
+        return kind(*made, DevAndTest(training, rows, same=False))
+
+    def teacher(self, session: Session[Any], recipe: Recipe, training: list[Example[Any]]) -> NextSentenceTeacher:
+        """Return the pairs of training rows. Raises UserError where rows have not as many candidates."""
+        contents = [example.content for example in training]
+        if isinstance(session.card, SentencePairCard | CoreferenceCard):
+            task = self.task(session, Rows([], "no"), training)
+            labels = session.card.label_values
+            places = [labels.index(str(example.label)) for example in training]
+            targets = np.array(places, np.float32)[:, None] / (len(labels) - 1)
+            return NextSentenceTeacher(recipe, [[pair] for pair in task.pairs(contents)], targets)
+        asked = self.task(session, Rows(training, "training"), [])
+        size = asked.sizes[0]
+        if set(asked.sizes) != {size}:
+            raise UserError(f"{session.card.title} train_{session.train}: rows with unlike numbers of candidates")
+        pairs = iter(asked.pairs(contents))
+        lessons = [[next(pairs) for _ in range(size)] for _ in contents]
+        labels = session.card.label_values or tuple(map(str, range(size)))
+        targets = np.array([[str(example.label) == label for label in labels] for example in training], np.float32)
+        return NextSentenceTeacher(recipe, lessons, targets)
