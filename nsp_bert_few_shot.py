@@ -24,21 +24,21 @@ from nsp_bert.cli import add_prompt_choice, make_parser, parse_options, positive
 from nsp_bert.method_options import add_training_options
 from nsp_bert.methods.few_shot import few_shot_run
 from nsp_bert.methods.nsp_few_shot import FewShotCard, NspFewShot
-from nsp_bert.options import Method, Options, Recipe
+from nsp_bert.options import Method, Options, Recipe, Recipes
 from nsp_bert.prompts import Prompt
 from nsp_bert.runner import Runner
 from nsp_bert.terminal import run_main
 from utils import load_few_shot
 
-FEW_SHOT = Method("nsp_bert_few_shot", ("encoder", "pooler", "NSP"), "next-sentence", trained=True)
-RECIPE = Recipe()
+RECIPES = Recipes(Recipe(loss="bce"))
+FEW_SHOT = Method("nsp_bert_few_shot", ("encoder", "pooler", "NSP"), "next-sentence", RECIPES)
 
 
 def main(arguments: list[str] | None) -> int:
     parser = make_parser(__doc__, FewShotCard, add_prompt=add_prompt_choice)
-    group = add_training_options(parser, RECIPE)
+    group = add_training_options(parser, RECIPES)
     group.add_argument(
-        "--loss", choices=("bce", "softmax"), default=RECIPE.loss, help="of each pair, or of the candidates of a row"
+        "--loss", choices=("bce", "softmax"), help="of each pair, or of a row's candidates together (default: bce)"
     )
     group.add_argument(
         "--negatives",
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None) -> int:
         metavar="N",
         help="wrong candidates of a row, drawn anew each epoch (default: all)",
     )
-    return run(parse_options(parser.parse_args(arguments), RECIPE))
+    return run(parse_options(parser.parse_args(arguments)))
 
 
 def run(options: Options) -> int:

@@ -284,15 +284,11 @@ def add_output_options(group: argparse._ArgumentGroup, kind: Kind[CardT], own_te
         )
 
 
-def parse_options(parsed: argparse.Namespace, recipe: Recipe | None = None) -> Options:
-    """Return the options of a parsed command line, those of training in the recipe's place.
-
-    Raises UserError for options that exclude each other.
-    """
+def parse_options(parsed: argparse.Namespace) -> Options:
+    """Return the options of a parsed command line. Raises UserError for options that exclude each other."""
     given = vars(parsed).copy()
-    if recipe:
-        own = {name: given.pop(name) for name in Recipe.model_fields if name in given}
-        given["recipe"] = recipe.model_copy(update=own)
+    trained = {name: given.pop(name) for name in Recipe.model_fields if name in given}
+    given["recipe"] = {name: value for name, value in trained.items() if value is not None}
     prompt = PromptOptions.model_validate({name: given.pop(name) for name in PROMPT_KEYS if name in given})
     options = Options.model_validate(given | {"prompt": prompt})
     selection = options.selection

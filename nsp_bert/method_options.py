@@ -8,7 +8,7 @@ from typing import get_args
 
 from nsp_bert.cards import CardT, Kind, cards_of
 from nsp_bert.cli import number, positive, whole
-from nsp_bert.options import Recipe
+from nsp_bert.options import Recipes
 from nsp_bert.patterns import CARD_WORDS, Reference
 from nsp_bert.rows import FEW_ALL, FIVE
 
@@ -65,36 +65,38 @@ def add_training_sets(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def add_training_options(parser: argparse.ArgumentParser, recipe: Recipe) -> argparse._ArgumentGroup:
-    """Add how a method is trained, with the defaults of its recipe, and return the group."""
+def add_training_options(parser: argparse.ArgumentParser, recipes: Recipes) -> argparse._ArgumentGroup:
+    """Add how a method is trained, with the defaults of its recipes, and return the group."""
     group = parser.add_argument_group("training")
     add_training_sets(group)
-    group.add_argument("--epochs", type=positive, default=recipe.epochs, metavar="N", help="passes over the rows")
+    told = {name: f" (default: {recipes.default(name)})" for name in ("epochs", "learning_rate", "step_rows")}
+    group.add_argument("--epochs", type=positive, metavar="N", help=f"passes over the rows{told['epochs']}")
     group.add_argument(
-        "--learning-rate", type=number(above=0), default=recipe.learning_rate, metavar="RATE", help="largest of a step"
+        "--learning-rate", type=number(above=0), metavar="RATE", help=f"largest of a step{told['learning_rate']}"
     )
     group.add_argument(
         "--step-rows",
         type=positive,
-        default=recipe.step_rows,
         metavar="N",
-        help=f"rows of a step, fewer where these have more than {recipe.step_pairs} pairs",
+        help=f"rows of a step, fewer where these have more than {recipes.base.step_pairs} sequences{told['step_rows']}",
     )
     group.add_argument(
         "--part-tokens",
         type=positive,
-        default=recipe.part_tokens,
         metavar="TOKENS",
-        help="a step is computed in parts of so many: memory and speed, not the result",
+        help="a step is computed in parts of so many: memory and speed, not the result"
+        f" (default: {recipes.base.part_tokens})",
     )
     group.add_argument(
         "--training-precision",
         choices=("float32", "bfloat16"),
-        default=recipe.training_precision,
-        help="of the products of a training step",
+        help=f"of the products of a training step (default: {recipes.base.training_precision})",
     )
     group.add_argument(
-        "--training-seed", type=whole, default=recipe.training_seed, metavar="N", help="of order, dropout, new weights"
+        "--training-seed",
+        type=whole,
+        metavar="N",
+        help=f"of order, dropout, new weights (default: {recipes.base.training_seed})",
     )
     group.add_argument(
         "--save",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -25,6 +25,56 @@ HARD_OR_SOFT: tuple[Positions, ...] = ("hard", "soft")
 ValueT = TypeVar("ValueT")
 
 
+class Recipe(BaseModel):
+    """How a method is trained.
+
+    A step takes as many rows as have at most `step_pairs` pairs, `step_rows` at most and one at least, and is computed
+    in parts of about `part_tokens`. `warmup` is a share of all steps; with `decay` the rate then falls to 0.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = 10
+    learning_rate: float = 1e-5
+    step_rows: int = 8
+    step_pairs: int = 128
+    part_tokens: int = 4096
+    training_precision: Literal["float32", "bfloat16"] = "float32"
+    training_seed: int = 1
+    loss: Literal["bce", "softmax"] | None = None
+    negatives: int | None = None
+    weight_decay: float = 0.0
+    warmup: float = 0.0
+    decay: bool = False
+    clip_norm: float = 0.0
+    beta_2: float = 0.999
+    epsilon: float = 1e-6
+
+    @property
+    def settings(self) -> dict[str, str | int | None]:
+        """What a result file says of it: all that the trained weights depend on."""
+        values = self.model_dump(exclude={"part_tokens", "training_seed"}, exclude_none=True)
+        return {name: str(value) for name, value in values.items()}
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """A method's recipe, and what it does otherwise on single datasets."""
+
+    base: Recipe
+    by_dataset: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def of(self, dataset: str, given: Mapping[str, object]) -> Recipe:
+        """Return the recipe of a dataset, with what the command line says of it."""
+        return self.base.model_copy(update={**self.by_dataset.get(dataset, {}), **given})
+
+    def default(self, name: str) -> str:
+        """Return the value of a field without options, in words."""
+        others = {dataset: changed[name] for dataset, changed in self.by_dataset.items() if name in changed}
+        shown = "".join(f", {dataset} {value:g}" for dataset, value in others.items())
+        return f"{getattr(self.base, name):g}{shown}"
+
+
 @dataclass(frozen=True)
 class Method:
     """How scores are made: the name in result files, the heads that a checkpoint must have, what the model says."""
@@ -32,7 +82,12 @@ class Method:
     name: str
     heads: tuple[Head, ...]
     output: Output
-    trained: bool = False  # a run for each training set
+    recipes: Recipes | None = None
+
+    @property
+    def trained(self) -> bool:
+        """Whether there is a run for each training set."""
+        return self.recipes is not None
 
 
 ZERO_SHOT = Method(NSP_BERT, ("encoder", "pooler", "NSP"), "next-sentence")
@@ -107,38 +162,6 @@ class Choices(Protocol[PromptT]):
         """Return the folder of a prompt's run below `--output`."""
 
 
-class Recipe(BaseModel):
-    """How a method is trained: its own values, or those of the command line.
-
-    A step takes as many rows as have at most `step_pairs` pairs, `step_rows` at most and one at least, and is computed
-    in parts of about `part_tokens`. `warmup` is a share of all steps; with `decay` the rate then falls to 0.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    epochs: int = 10
-    learning_rate: float = 1e-5
-    step_rows: int = 8
-    step_pairs: int = 128
-    part_tokens: int = 4096
-    training_precision: Literal["float32", "bfloat16"] = "float32"
-    training_seed: int = 1
-    loss: Literal["bce", "softmax"] = "bce"
-    negatives: int | None = None
-    weight_decay: float = 0.0
-    warmup: float = 0.0
-    decay: bool = False
-    clip_norm: float = 0.0
-    beta_2: float = 0.999
-    epsilon: float = 1e-6
-
-    @property
-    def settings(self) -> dict[str, str | int | None]:
-        """What a result file says of it: all that the trained weights depend on."""
-        values = self.model_dump(exclude={"part_tokens", "training_seed"})
-        return {name: value if isinstance(value, str | None) else str(value) for name, value in values.items()}
-
-
 class Options(BaseModel):
     """The command line of a script, parsed; --help says what each option means."""
 
@@ -172,7 +195,7 @@ class Options(BaseModel):
     whitening: int | None = None
     train: tuple[str, ...] = ()
     prompt: PromptOptions = PromptOptions()
-    recipe: Recipe | None = None
+    recipe: dict[str, Any] = {}
     save: Path | None = None
 
     @property

@@ -15,7 +15,7 @@ from nsp_bert.cards import SAMPLE_DIR, CardBase, CardT
 from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.errors import UserError
 from nsp_bert.files import DATASETS
-from nsp_bert.options import Method, Options
+from nsp_bert.options import Method, Options, Recipe
 from nsp_bert.patterns import AnyPrompt, PromptT
 from nsp_bert.prompts import Prompt, Template
 from nsp_bert.results.runs import Subject
@@ -184,6 +184,12 @@ class Session(Generic[CardT, PromptT]):
         return " ".join([self.card.title, self.split, *([f"train_{self.train}"] if self.train else [])])
 
     @property
+    def recipe(self) -> Recipe | None:
+        """How the method is trained on the dataset; None where it is not."""
+        recipes = self.method.recipes
+        return recipes.of(self.card.name, self.options.recipe) if recipes else None
+
+    @property
     def split(self) -> str:
         """`--split`, or the dataset's own."""
         return self.options.split or self.card.split
@@ -221,7 +227,7 @@ class Session(Generic[CardT, PromptT]):
             "precision": self.engine.precision,
             "backend": self.options.backend,
             "rows": str(self.selection),
-            **(self.options.recipe.settings if self.options.recipe else {}),
+            **(self.recipe.settings if self.recipe else {}),
         }
 
     @property
@@ -240,7 +246,7 @@ class Session(Generic[CardT, PromptT]):
             "seeds": str(options.seeds),
             "part": options.part,
             "train": self.train or " ".join(options.train),
-            "training_seed": str(options.recipe.training_seed if options.recipe else None),
+            "training_seed": str(self.recipe.training_seed if self.recipe else None),
         }
 
     @property
@@ -266,7 +272,7 @@ class Session(Generic[CardT, PromptT]):
             part=task.part,
             method=self.method.name,
             train=self.train,
-            seed=self.options.recipe.training_seed if self.options.recipe else None,
+            seed=self.recipe.training_seed if self.recipe else None,
         )
 
     def score(self, table: PairTable) -> Scored:

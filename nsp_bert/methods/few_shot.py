@@ -39,7 +39,7 @@ def few_shot_run(session: Session[CardT, PromptT], method: FewShotMethod, rows: 
 
     `--save` keeps the trained checkpoint. Raises UserError as `fit`.
     """
-    recipe = session.options.recipe or Recipe()
+    recipe = session.recipe or Recipe()
     print(f"{session.title}: training on {len(rows.training)} rows, {recipe.epochs} epochs, dev {len(rows.dev)} rows")
     dev = method.task(session, Rows(rows.dev, "dev"), rows.training)
     teacher = method.teacher(session, recipe, rows.training)

@@ -75,7 +75,7 @@ class NextSentenceTeacher:
 
         optimization = make_optimization(recipe)
         made = (checkpoint.config, optimization, recipe.training_precision, recipe.training_seed)
-        training = NextSentenceTraining(*made, recipe.loss, self.candidates)
+        training = NextSentenceTraining(*made, recipe.loss or "bce", self.candidates)
         training.load_weights(checkpoint)
         return training
 
