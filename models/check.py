@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 
 from nsp_bert.checkpoints.checkpoint import Checkpoint, open_checkpoint, read_shapes
-from nsp_bert.checkpoints.shapes import HEADS
+from nsp_bert.checkpoints.shapes import HEADS, count_classes, google_shapes
 from nsp_bert.cli import new_parser
 from nsp_bert.files import digest
 from nsp_bert.methods.health import Health, Masks, check_health, check_masks, health_documents
@@ -20,7 +20,9 @@ from nsp_bert.terminal import new_table, plain_console, run_main
 def describe(checkpoint: Checkpoint, console: Console) -> None:
     """Print shape, parameters, heads with their variables, files with their checksums."""
     shapes, config = read_shapes(checkpoint.prefix), checkpoint.config
-    parameters = sum(int(np.prod(shape)) for name, shape in shapes.items() if name.startswith(("bert/", "cls/")))
+    classes = count_classes(shapes)
+    own = google_shapes(config, classes)
+    parameters = sum(int(np.prod(shape)) for name, shape in shapes.items() if name in own)
     console.print(
         f"{checkpoint.name}: {config['num_hidden_layers']} layers x {config['hidden_size']},"
         f" {config['num_attention_heads']} heads, {config['max_position_embeddings']} positions,"
@@ -30,7 +32,8 @@ def describe(checkpoint: Checkpoint, console: Console) -> None:
     )
     table = new_table(("part", "there", "told by"), texts=3)
     for head, variable in HEADS.items():
-        table.add_row(head, "yes" if head in checkpoint.heads else "no", variable)
+        there = f"yes, classes: {classes}" if head == "classifier" else "yes"
+        table.add_row(head, there if head in checkpoint.heads else "no", variable)
     console.print(table)
     files = [checkpoint.folder / "bert_config.json", checkpoint.vocab_path]
     for path in [*files, *sorted(checkpoint.folder.glob(f"{checkpoint.prefix.name}.*"))]:

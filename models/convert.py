@@ -24,7 +24,7 @@ import shutil
 from pathlib import Path
 
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
-from nsp_bert.checkpoints.conversion import to_hugging_face
+from nsp_bert.checkpoints.conversion import Tensors, to_hugging_face
 from nsp_bert.checkpoints.hugging_face import write_json, write_tensorflow
 from nsp_bert.checkpoints.tensors import read_tensors
 from nsp_bert.checkpoints.torch_files import write_safetensors
@@ -70,11 +70,23 @@ def to_pytorch(options: argparse.Namespace) -> None:
     state, left_out = to_hugging_face(read_tensors(checkpoint.prefix))
     with replacing_folder(options.target) as folder:
         write_safetensors(state, folder / "model.safetensors")
-        config = checkpoint.config | {"model_type": "bert", "architectures": ["BertForPreTraining"]}
-        write_json(folder / "config.json", config)
+        write_json(folder / "config.json", checkpoint.config | architecture(state))
         write_json(folder / "tokenizer_config.json", {"do_lower_case": checkpoint.do_lower_case})
         shutil.copyfile(checkpoint.vocab_path, folder / "vocab.txt")
     report(f"{checkpoint.name} (TensorFlow)", options.target, len(state), left_out)
+
+
+def architecture(state: Tensors) -> dict[str, object]:
+    """Return what a config.json says of the model beside its shape: with a classifier also the classes, by number."""
+    if "classifier.weight" not in state:
+        return {"model_type": "bert", "architectures": ["BertForPreTraining"]}
+    names = [f"LABEL_{number}" for number in range(len(state["classifier.weight"]))]
+    return {
+        "model_type": "bert",
+        "architectures": ["BertForSequenceClassification"],
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: number for number, name in enumerate(names)},
+    }
 
 
 def report(source: str, target: Path, carried: int, left_out: dict[str, str]) -> None:

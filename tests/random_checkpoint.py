@@ -38,10 +38,12 @@ def config(
     }
 
 
-def weights(config: dict[str, Any], seed: int = 0, heads: tuple[str, ...] = ("pooler", "MLM", "NSP")) -> dict:
+def weights(
+    config: dict[str, Any], seed: int = 0, heads: tuple[str, ...] = ("pooler", "MLM", "NSP"), classes: int = 0
+) -> dict:
     """Return Google's variable names -> float32 arrays, drawn wide enough for scores that differ visibly.
 
-    Without segments the others are the same.
+    Without segments, or with a classifier of so many `classes`, the others are the same.
     """
     rng = np.random.default_rng(seed)
     hidden, wide = config["hidden_size"], config["intermediate_size"]
@@ -85,6 +87,9 @@ def weights(config: dict[str, Any], seed: int = 0, heads: tuple[str, ...] = ("po
     if "NSP" in heads:
         tensors["cls/seq_relationship/output_weights"] = draw(2, hidden) * 4
         tensors["cls/seq_relationship/output_bias"] = draw(2)
+    if classes:
+        tensors["output_weights"] = draw(classes, hidden) * 4
+        tensors["output_bias"] = draw(classes)
     return tensors
 
 
@@ -113,8 +118,8 @@ def write(
 
 
 def random_checkpoint(
-    folder: Path, seed: int = 0, heads: tuple[str, ...] = ("pooler", "MLM", "NSP"), **shape: int
+    folder: Path, seed: int = 0, heads: tuple[str, ...] = ("pooler", "MLM", "NSP"), classes: int = 0, **shape: int
 ) -> Path:
     """Write a random checkpoint of a given shape and return its folder."""
     settings = config(**shape)
-    return write(folder, weights(settings, seed, heads), settings, vocabulary()[: settings["vocab_size"]])
+    return write(folder, weights(settings, seed, heads, classes), settings, vocabulary()[: settings["vocab_size"]])

@@ -10,7 +10,15 @@ from typing import Any
 from nsp_bert.checkpoints.hugging_face import cached_copy, is_hugging_face
 from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL as DEFAULT_MODEL
 from nsp_bert.checkpoints.model_cards import MODELS, ModelCard, load_model_cards
-from nsp_bert.checkpoints.shapes import HEADS, SEGMENT_TABLE, check_complete, check_shapes, google_shapes, load_config
+from nsp_bert.checkpoints.shapes import (
+    HEADS,
+    SEGMENT_TABLE,
+    check_complete,
+    check_shapes,
+    count_classes,
+    google_shapes,
+    load_config,
+)
 from nsp_bert.checkpoints.vocabulary import load_vocabulary
 from nsp_bert.environment import import_tensorflow
 from nsp_bert.errors import UserError, first_line, meant
@@ -79,7 +87,8 @@ def open_checkpoint(
     remark = unlike_card(folder, config, card) if card else ""
     card = None if remark else card
     one_way = SEGMENT_TABLE not in shapes or bool(card and card.causal)
-    heads = tuple(head for head, variable in HEADS.items() if variable in shapes and (not card or head in card.heads))
+    counted = {*card.heads, "classifier"} if card else {*HEADS}  # a card tells what was pre-trained
+    heads = tuple(head for head, variable in HEADS.items() if variable in shapes and head in counted)
     check_use(str(folder), heads, one_way, needs, causal)
     check_sizes(folder, config, len(load_vocabulary(vocab_path)), shapes)
     lower = card.do_lower_case if card else config.get("do_lower_case") is not False
@@ -205,7 +214,7 @@ def check_sizes(folder: Path, config: dict[str, Any], vocab_lines: int, shapes: 
                 f"{folder}: bert_config.json says {key} {config[key]}, the weights {actual};"
                 " take the files of one checkpoint"
             )
-    expected = google_shapes(config)
+    expected = google_shapes(config, count_classes(shapes))
     try:
         check_shapes({name: tuple(shape) for name, shape in shapes.items()}, expected)
         check_complete(shapes, expected)

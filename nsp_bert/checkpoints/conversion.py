@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nsp_bert.checkpoints.shapes import check_complete, check_shapes, google_shapes
+from nsp_bert.checkpoints.shapes import check_complete, check_shapes, count_classes, google_shapes
 from nsp_bert.errors import UserError
 
 Tensors = dict[str, np.ndarray]
@@ -45,6 +45,15 @@ BUFFERS = re.compile(r"(?:^|\.)embeddings\.(?:position_ids|token_type_ids)$")
 DECODER = "cls.predictions.decoder.weight"
 EMBEDDINGS = "bert.embeddings.word_embeddings.weight"
 SEGMENTS = "bert.embeddings.token_type_embeddings.weight"
+FOREIGN = "no part of a BERT, of its pre-training heads or of a classifier"
+SPECIAL_NAMES = {  # Google's: the rest of a name is spelled by rule
+    "cls/predictions/output_bias": "cls.predictions.bias",
+    "cls/seq_relationship/output_weights": "cls.seq_relationship.weight",
+    "cls/seq_relationship/output_bias": "cls.seq_relationship.bias",
+    "output_weights": "classifier.weight",
+    "output_bias": "classifier.bias",
+}
+GOOGLE_NAMES = {theirs: google for google, theirs in SPECIAL_NAMES.items()}
 
 
 @dataclass(frozen=True)
@@ -97,7 +106,8 @@ def to_google(state: Tensors, config: dict[str, Any]) -> Converted:
     Raises UserError when a tensor of the encoder is missing, half a head is, or a shape is not the configuration's.
     """
     named = to_hugging_face_names(state)
-    shapes = google_shapes(config)
+    classes = count_classes({google_name(name): tensor.shape for name, tensor in named.items()})
+    shapes = google_shapes(config, classes)
     tensors: Tensors = {}
     left_out: dict[str, str] = {}
     for name, tensor in named.items():
@@ -123,7 +133,7 @@ def _reason(name: str, tensor: np.ndarray, named: Tensors) -> str:
     if twin in named:
         same = named[twin].shape == tensor.shape and np.array_equal(named[twin], tensor)
         return f"equal to {twin}" if same else f"DIFFERS from {twin}, to which the original format ties it"
-    return "no part of a BERT with its pre-training heads"
+    return FOREIGN
 
 
 def to_hugging_face(tensors: Tensors) -> tuple[Tensors, dict[str, str]]:
@@ -133,7 +143,7 @@ def to_hugging_face(tensors: Tensors) -> tuple[Tensors, dict[str, str]]:
     for google, tensor in tensors.items():
         name = hugging_face_name(google)
         if name is None:
-            left_out[google] = "no part of a BERT with its pre-training heads"
+            left_out[google] = FOREIGN
         else:
             state[name] = np.ascontiguousarray(tensor.T if is_transposed(google) else tensor)
     return state, left_out
@@ -141,13 +151,8 @@ def to_hugging_face(tensors: Tensors) -> tuple[Tensors, dict[str, str]]:
 
 def google_name(name: str) -> str:
     """Return Google's name of a Hugging Face tensor; what is none of BERT's gets a name that no BERT has."""
-    special = {
-        "cls.predictions.bias": "cls/predictions/output_bias",
-        "cls.seq_relationship.weight": "cls/seq_relationship/output_weights",
-        "cls.seq_relationship.bias": "cls/seq_relationship/output_bias",
-    }
-    if name in special:
-        return special[name]
+    if name in GOOGLE_NAMES:
+        return GOOGLE_NAMES[name]
     google = re.sub(r"\.layer\.(\d+)\.", r".layer_\1.", name).replace(".", "/")
     if "LayerNorm" in google:
         return google.replace("/weight", "/gamma").replace("/bias", "/beta")
@@ -157,11 +162,13 @@ def google_name(name: str) -> str:
 
 def hugging_face_name(google: str) -> str | None:
     """Return Hugging Face's name of one of Google's variables, None for what is none of BERT's (optimiser slots)."""
+    if google in SPECIAL_NAMES:
+        return SPECIAL_NAMES[google]
     if not google.startswith(("bert/", "cls/")) or re.search(r"adam|lamb", google, re.IGNORECASE):
         return None
     name = re.sub(r"layer_(\d+)/", r"layer/\1/", google).replace("/", ".")
-    name = re.sub(r"\.(gamma|kernel|output_weights)$", ".weight", name)
-    name = re.sub(r"\.(beta|output_bias)$", ".bias", name)
+    name = re.sub(r"\.(gamma|kernel)$", ".weight", name)
+    name = re.sub(r"\.beta$", ".bias", name)
     return f"{name}.weight" if name.endswith("_embeddings") else name
 
 

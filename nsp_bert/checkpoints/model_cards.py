@@ -12,7 +12,7 @@ from nsp_bert.errors import UserError
 from nsp_bert.files import MODELS
 
 DEFAULT_MODEL = "nsp_bert_mini"
-Head = Literal["encoder", "pooler", "MLM", "NSP"]
+Head = Literal["encoder", "pooler", "MLM", "NSP", "classifier"]
 
 
 class _Strict(BaseModel):

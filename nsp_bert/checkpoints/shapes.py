@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ HEADS = {  # the variable that tells of a head
     "pooler": "bert/pooler/dense/kernel",
     "MLM": "cls/predictions/transform/dense/kernel",
     "NSP": "cls/seq_relationship/output_weights",
+    "classifier": "output_weights",
 }
+CLASSIFIER = ("output_weights", "output_bias")  # as Google's run_classifier names them
 SEGMENT_TABLE = "bert/embeddings/token_type_embeddings"
 Shape = tuple[int, ...]
 
@@ -71,10 +73,16 @@ def load_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def google_shapes(config: dict[str, Any]) -> dict[str, Shape]:
-    """Return Google's variables of a configuration, both heads and the pooler included, with their shapes.
+def count_classes(held: Mapping[str, Sequence[int]]) -> int:
+    """Return how many classes the classifier among variables of these shapes has, 0 where there is none."""
+    return next((held[name][0] for name in CLASSIFIER if held.get(name)), 0)
 
-    A type_vocab_size of 0 has no table of segments.
+
+def google_shapes(config: dict[str, Any], classes: int) -> dict[str, Shape]:
+    """Return Google's variables of a configuration, all heads and the pooler included, with their shapes.
+
+    A type_vocab_size of 0 has no table of segments; `classes` are a classifier's, of which a configuration says
+    nothing.
     """
     hidden, wide, vocab = config["hidden_size"], config["intermediate_size"], config["vocab_size"]
     shapes: dict[str, Shape] = {
@@ -83,6 +91,8 @@ def google_shapes(config: dict[str, Any]) -> dict[str, Shape]:
         "cls/predictions/output_bias": (vocab,),
         "cls/seq_relationship/output_weights": (2, hidden),
         "cls/seq_relationship/output_bias": (2,),
+        "output_weights": (classes, hidden),
+        "output_bias": (classes,),
     }
     if segments := config.get("type_vocab_size", 2):
         shapes[SEGMENT_TABLE] = (segments, hidden)
@@ -129,5 +139,10 @@ def check_complete(held: Container[str], shapes: Mapping[str, Shape]) -> tuple[s
 
 
 def _head_of(google: str) -> str:
-    prefixes = {"bert/pooler": "pooler", "cls/predictions": "MLM", "cls/seq_relationship": "NSP"}
+    prefixes = {
+        "bert/pooler": "pooler",
+        "cls/predictions": "MLM",
+        "cls/seq_relationship": "NSP",
+        "output_": "classifier",
+    }
     return next((head for prefix, head in prefixes.items() if google.startswith(prefix)), "encoder")

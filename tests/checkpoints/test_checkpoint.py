@@ -32,6 +32,40 @@ def test_a_checkpoint_without_nsp_is_refused_with_the_heads_it_has(tmp_path: Pat
         open_checkpoint(str(folder))
 
 
+def test_a_classifier_is_a_head(tmp_path: Path) -> None:
+    needs = ("encoder", "pooler", "classifier")
+    folder = random_checkpoint.random_checkpoint(tmp_path / "trained", heads=("pooler",), classes=3, hidden=16)
+    assert open_checkpoint(str(folder), needs).heads == needs
+    bare = random_checkpoint.random_checkpoint(tmp_path / "bare", heads=("pooler", "NSP"), hidden=16)
+    with pytest.raises(UserError, match=r"no classifier head \(it has: encoder, pooler, NSP\); take .* has one$"):
+        open_checkpoint(str(bare), needs)
+    with pytest.raises(UserError, match=r"nsp_bert_mini: no classifier head"):
+        open_checkpoint("nsp_bert_mini", needs)
+
+
+def test_a_classifier_disturbs_nobody(checkpoint_dir: Path, tmp_path: Path) -> None:
+    """Whoever asks for other heads, and also where a card of pre-training has the folder's name."""
+    folder = random_checkpoint.random_checkpoint(tmp_path / "both", classes=3)
+    assert score(folder) == score(checkpoint_dir)
+    settings = random_checkpoint.config(layers=4, hidden=256, vocab_size=400)
+    tensors = random_checkpoint.weights(settings, classes=3)
+    tokens = random_checkpoint.vocabulary()[:400]
+    checkpoint = open_checkpoint(str(random_checkpoint.write(tmp_path / "nsp_bert_mini", tensors, settings, tokens)))
+    assert checkpoint.known
+    assert checkpoint.heads == ("encoder", "pooler", "MLM", "NSP", "classifier")
+
+
+@pytest.mark.parametrize("left", ["output_weights", "output_bias"])
+def test_half_a_classifier_is_refused(tmp_path: Path, left: str) -> None:
+    settings = random_checkpoint.config(hidden=16)
+    tensors = random_checkpoint.weights(settings, classes=3)
+    (lost,) = {"output_weights", "output_bias"} - {left}
+    del tensors[lost]
+    folder = random_checkpoint.write(tmp_path / "half", tensors, settings, random_checkpoint.vocabulary())
+    with pytest.raises(UserError, match=rf"half: the weights lack {lost}; is the file whole"):
+        open_checkpoint(str(folder))
+
+
 @pytest.mark.parametrize(
     ("needs", "causal", "named"),
     [

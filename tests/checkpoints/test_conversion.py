@@ -49,6 +49,8 @@ cls/predictions/transform/LayerNorm/beta cls.predictions.transform.LayerNorm.bia
 cls/predictions/output_bias cls.predictions.bias target.mlm_linear_2.bias target.mlm.linear_2.bias
 cls/seq_relationship/output_weights cls.seq_relationship.weight target.nsp_linear_2.weight target.sp_linear_2.weight
 cls/seq_relationship/output_bias cls.seq_relationship.bias target.nsp_linear_2.bias target.sp_linear_2.bias
+output_weights classifier.weight
+output_bias classifier.bias
 """  # noqa: E501
 TABLE = [line.split() for line in NAMES.strip().splitlines()]
 CONFIG = random_checkpoint.config(layers=2, hidden=64, vocab_size=400) | {"num_attention_heads": 1}
@@ -91,13 +93,13 @@ def test_hugging_face_there_and_back(tmp_path: Path, capfd: pytest.CaptureFixtur
     extras = {
         "cls.predictions.decoder.weight": state["bert.embeddings.word_embeddings.weight"].copy(),
         "bert.embeddings.position_ids": np.arange(256)[None],
-        "classifier.weight": np.zeros((2, 64), np.float32),
+        "qa_outputs.weight": np.zeros((2, 64), np.float32),
     }
     run(write_source(tmp_path / "pt", state | extras), tmp_path / "tf")
     out = capfd.readouterr().out
     assert "left out: cls.predictions.decoder.weight (equal to bert.embeddings.word_embeddings.weight)" in out
     assert "left out: bert.embeddings.position_ids (a buffer, not a weight)" in out
-    assert "left out: classifier.weight (no part of a BERT" in out
+    assert "left out: qa_outputs.weight (no part of a BERT" in out
     checkpoint = open_checkpoint(str(tmp_path / "tf"))
     assert checkpoint.heads == ("encoder", "pooler", "MLM", "NSP")
     found = read_tensors(checkpoint.prefix)
@@ -107,6 +109,26 @@ def test_hugging_face_there_and_back(tmp_path: Path, capfd: pytest.CaptureFixtur
     back = safetensors.load_file(tmp_path / "back" / "model.safetensors")
     assert back.keys() == state.keys()
     assert all(np.array_equal(back[name], state[name]) for name in state)
+
+
+@pytest.mark.parametrize(("heads", "classes"), [(("pooler",), 1), (("pooler",), 5), (("pooler", "MLM", "NSP"), 3)])
+def test_a_classifier_there_and_back(tmp_path: Path, heads: tuple[str, ...], classes: int) -> None:
+    tensors = random_checkpoint.weights(CONFIG, heads=heads, classes=classes)
+    state = named(tensors, HUGGING_FACE)
+    assert state["classifier.weight"].shape == (classes, 64)
+    run(write_source(tmp_path / "pt", state), tmp_path / "tf")
+    checkpoint = open_checkpoint(str(tmp_path / "tf"), ("encoder", "pooler", "classifier"))
+    assert checkpoint.heads == ("encoder", *heads, "classifier")
+    found = read_tensors(checkpoint.prefix)
+    assert found.keys() == tensors.keys()
+    assert all(np.array_equal(found[name], tensors[name]) for name in tensors)
+    run(tmp_path / "tf", tmp_path / "back")
+    back = safetensors.load_file(tmp_path / "back" / "model.safetensors")
+    assert back.keys() == state.keys()
+    assert all(np.array_equal(back[name], state[name]) for name in state)
+    config = json.loads((tmp_path / "back" / "config.json").read_text(encoding="utf-8"))
+    assert config["architectures"] == ["BertForSequenceClassification"]
+    assert config["id2label"] == {str(number): f"LABEL_{number}" for number in range(classes)}
 
 
 @pytest.mark.parametrize("change", ["old norms", "no prefix", "wrapped"])
@@ -167,10 +189,14 @@ def test_what_cannot_be_converted(expect_error: Callable[..., str], tmp_path: Pa
     state = named(random_checkpoint.weights(CONFIG), HUGGING_FACE)
     lacking = {name: one for name, one in state.items() if "layer.1.output.dense" not in name}
     half = {name: one for name, one in state.items() if name != "cls.seq_relationship.bias"}
+    headless = state | {"classifier.weight": np.zeros((3, 64), np.float32)}
+    wide = headless | {"classifier.weight": np.zeros((3, 128), np.float32), "classifier.bias": np.zeros(3, np.float32)}
     narrow = state | {"bert.pooler.dense.weight": np.zeros((64, 32), np.float32)}
     cases = {
         "lack bert/encoder/layer_1/output/dense/kernel": write_source(tmp_path / "a", lacking),
         "lack cls/seq_relationship/output_bias": write_source(tmp_path / "b", half),
+        "lack output_bias": write_source(tmp_path / "g", headless),
+        "output_weights: the weights have the shape (3, 128)": write_source(tmp_path / "h", wide),
         "bert/pooler/dense/kernel: the weights have the shape (32, 64)": write_source(tmp_path / "c", narrow),
         "model_type is 'roberta', not a BERT": write_source(tmp_path / "d", state, model_type="roberta"),
         "intermediate/dense/bias: the weights have the shape": write_source(tmp_path / "e", state, intermediate_size=7),
@@ -224,6 +250,30 @@ def test_peer_scores_alike(tmp_path: Path) -> None:
     back = transformers.BertForPreTraining.from_pretrained(tmp_path / "back").state_dict()
     assert back.keys() == state.keys()
     assert all(torch.equal(back[name], state[name]) for name in state)
+
+
+def test_peer_s_classifier_gives_the_same_logits(tmp_path: Path) -> None:
+    """Optional peer: a random BertForSequenceClassification, and what it loads of a converted one."""
+    torch = pytest.importorskip("torch", reason="torch is not installed: the peer check is optional")
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed: the peer is optional")
+    torch.manual_seed(0)
+    config = {key: value for key, value in CONFIG.items() if key != "initializer_range"}
+    config = transformers.BertConfig(**config, initializer_range=0.3, num_labels=5)
+    model = transformers.BertForSequenceClassification(config).eval()
+    model.save_pretrained(tmp_path / "st", safe_serialization=True)
+    vocab = tmp_path / "vocab.txt"
+    vocab.write_text("\n".join(random_checkpoint.vocabulary()[:400]) + "\n", encoding="utf-8")
+    run(tmp_path / "st", tmp_path / "tf", "--vocab", str(vocab))
+    run(tmp_path / "tf", tmp_path / "back")
+    back = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "back").eval()
+    rows = np.random.default_rng(0).integers(5, 400, (20, 26))
+    segments = torch.tensor([[0] * 11 + [1] * 15] * 20)
+    with torch.no_grad():
+        expected, again = (one(torch.tensor(rows), token_type_ids=segments).logits.numpy() for one in (model, back))
+    np.testing.assert_array_equal(again, expected)
+    scorer = Scorer(open_checkpoint(str(tmp_path / "tf"), ("encoder", "pooler", "classifier")), output="classes")
+    found = scorer.score([EncodedPair(row, 11) for row in rows.tolist()], 20, width=5).values.reshape(-1, 5)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def with_tokenizer_json(folder: Path, **changes: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,14 @@ def test_a_missing_mlm_head(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
     folder = random_checkpoint.random_checkpoint(tmp_path / "m", heads=("pooler", "NSP"), hidden=16)
     assert main([str(folder)]) == 1
     assert "MLM head is missing" in capfd.readouterr().out
+
+
+def test_a_classifier(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = random_checkpoint.random_checkpoint(tmp_path / "m", heads=("pooler",), classes=7, hidden=16)
+    assert main([str(folder)]) == 1
+    out = capfd.readouterr().out
+    assert re.search(r"classifier +yes, classes: 7 +output_weights", out)
+    assert "NSP head is missing (NSP)" in out
 
 
 def test_a_causal_language_model(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
