@@ -17,7 +17,7 @@ from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.environment import import_tensorflow
 from nsp_bert.errors import UserError
 from nsp_bert.scoring.outputs import READS, Output
-from nsp_bert.scoring.weights import Layer, NextSentence, Vocabulary, Weights
+from nsp_bert.scoring.weights import Classifier, Layer, NextSentence, Vocabulary, Weights
 
 tf: Any = import_tensorflow()
 
@@ -64,7 +64,8 @@ class Pass:
     """The pass of a model, step by step; padding has token id 0.
 
     Called with token_ids, segment_ids, position_ids int32 (B, T), and where tokens are read with places (B, P) and
-    tokens (B, P, C), it returns float32: log-odds (B,), sums of log-probabilities (B, C), or means (B, width).
+    tokens (B, P, C), it returns float32: log-odds (B,), sums of log-probabilities (B, C), means (B, width), or logits
+    (B, C).
     """
 
     embed: Callable[..., Any]
@@ -104,6 +105,7 @@ def make_pass(
         "masked": (last, partial(log_probabilities, weights.head, weights.tokens, activation)),
         "causal": (last, partial(log_probabilities, weights.head, weights.tokens, activation)),
         "mean": (last, mean),
+        "classes": (partial(last, mix=attend_from_cls), partial(class_logits, weights.head)),
     }
     end, answer = ends[output]
     return Pass(
@@ -189,6 +191,11 @@ def attend_from_cls(layer: Layer, x: Any, mask: Any, heads: int, _: Any) -> tupl
 def log_odds(head: NextSentence, x: Any, _: Any) -> Any:
     """Return the log-odds float32 (B,) of the last layer's [CLS] positions (B, width)."""
     return head.odds(tf.tanh(head.pooler(tf.cast(x, tf.float32))))[:, 0]
+
+
+def class_logits(head: Classifier, x: Any, _: Any) -> Any:
+    """Return the logits float32 (B, C) of the last layer's [CLS] positions (B, width)."""
+    return head.logits(tf.tanh(head.pooler(tf.cast(x, tf.float32))))
 
 
 def log_probabilities(

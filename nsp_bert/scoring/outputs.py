@@ -6,16 +6,25 @@ from typing import Literal
 
 from nsp_bert.checkpoints.model_cards import Head
 
-Output = Literal["next-sentence", "masked", "causal", "mean"]
+Output = Literal["next-sentence", "masked", "causal", "mean", "classes"]
 """The log-odds of IsNext; sums of log-probabilities of tokens at places, by a model that sees all of the text
-(`masked`) or what is before the place (`causal`, without segments); the mean of the last layer over all tokens."""
+(`masked`) or what is before the place (`causal`, without segments); the mean of the last layer over all tokens; the
+logits of a trained classifier's classes."""
 
-HEAD_OF: dict[Output, Head] = {"next-sentence": "NSP", "masked": "MLM", "causal": "MLM", "mean": "encoder"}
+HEAD_OF: dict[Output, Head] = {
+    "next-sentence": "NSP",
+    "masked": "MLM",
+    "causal": "MLM",
+    "mean": "encoder",
+    "classes": "classifier",
+}
 UNIT_OF: dict[Output, str] = {  # what is encoded, in words
     "next-sentence": "pairs",
     "masked": "sequences",
     "causal": "sequences",
     "mean": "sequences",
+    "classes": "sequences",
 }
-SETTLED: tuple[Output, ...] = ("next-sentence", "masked", "causal")  # compared as they are: rounding can be bounded
+# compared as they are: rounding can be bounded
+SETTLED: tuple[Output, ...] = ("next-sentence", "masked", "causal", "classes")
 READS: tuple[Output, ...] = ("masked", "causal")  # these are told which tokens at which places

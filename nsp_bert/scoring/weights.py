@@ -12,6 +12,7 @@ import numpy as np
 
 from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.checkpoints.model_cards import Head
+from nsp_bert.checkpoints.shapes import CLASSIFIER
 from nsp_bert.environment import import_tensorflow
 from nsp_bert.errors import UserError, first_line
 
@@ -20,6 +21,7 @@ tf: Any = import_tensorflow()
 from bert4keras.models import BERT  # noqa: E402
 
 EPSILON = 1e-12  # of the layer normalisation, as in the original code
+CLASSIFIER_LAYER = "Classifier"  # bert4keras has none
 KERNEL_SIZE = 768 * 768  # entries; a feed-forward kernel is cut into pieces that stay in a core's cache
 
 
@@ -70,6 +72,13 @@ class NextSentence(NamedTuple):
     odds: Dense
 
 
+class Classifier(NamedTuple):
+    """A trained classifier with the pooler; `logits` has a column for every class."""
+
+    pooler: Dense
+    logits: Dense
+
+
 class Vocabulary(NamedTuple):
     """The MLM head: what a position goes through before it meets the token embeddings, and the bias of each token."""
 
@@ -79,9 +88,9 @@ class Vocabulary(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """Everything that a score depends on; `head` is a NextSentence, a Vocabulary or nothing, as the output needs.
+    """Everything that a score depends on; `head` is a NextSentence, a Classifier, a Vocabulary or nothing.
 
-    `segments` are nothing where the checkpoint has none.
+    `head` is what the output needs; `segments` are nothing where the checkpoint has none.
     """
 
     tokens: Any
@@ -117,24 +126,30 @@ def _next_sentence(read: dict[str, list[np.ndarray]]) -> NextSentence:
     return NextSentence(_dense(read["Pooler-Dense"], "float32"), odds)
 
 
+def _classifier(read: dict[str, list[np.ndarray]]) -> Classifier:
+    weights, bias = read[CLASSIFIER_LAYER]
+    return Classifier(_dense(read["Pooler-Dense"], "float32"), _dense([weights.T, bias], "float32"))
+
+
 def _vocabulary(read: dict[str, list[np.ndarray]]) -> Vocabulary:
     (bias,) = read["MLM-Bias"]
     return Vocabulary(_dense(read["MLM-Dense"], "float32"), _norm(read["MLM-Norm"]), _variable(bias))
 
 
-READ_HEAD: dict[Head, Callable[[dict[str, list[np.ndarray]]], NextSentence | Vocabulary | tuple[()]]] = {
+READ_HEAD: dict[Head, Callable[[dict[str, list[np.ndarray]]], NextSentence | Classifier | Vocabulary | tuple[()]]] = {
     "NSP": _next_sentence,
     "MLM": _vocabulary,
+    "classifier": _classifier,
     "encoder": lambda _: (),
 }
 
 
 def _read_layers(checkpoint: Checkpoint, head: Head) -> dict[str, list[np.ndarray]]:
-    """Return bert4keras' layer name -> float32 arrays in that layer's order."""
+    """Return bert4keras' layer name -> float32 arrays in that layer's order, and a classifier as CLASSIFIER_LAYER."""
     config = checkpoint.config | {"hidden_act": "linear"}
     bert = BERT(**config, max_position=checkpoint.max_position, with_nsp=head == "NSP", with_mlm=head == "MLM")
     reader = tf.train.load_checkpoint(str(checkpoint.prefix))
-    mapping = bert.variable_mapping()
+    mapping = bert.variable_mapping() | {CLASSIFIER_LAYER: [*CLASSIFIER]}
     there = {layer: names for layer, names in mapping.items() if all(map(reader.has_tensor, names))}
     stored = {name: reader.get_tensor(name) for names in there.values() for name in names}
     return {layer: [bert.load_variable(stored, name) for name in names] for layer, names in there.items()}

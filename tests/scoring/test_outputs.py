@@ -1,8 +1,10 @@
-"""Log-probabilities of tokens, with and without a causal mask, and mean vectors: as bert4keras' models give them."""
+"""Log-probabilities of tokens, with and without a causal mask, mean vectors, classes: as bert4keras' models give."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,17 +13,28 @@ import random_checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nsp_bert.answer_mapping import best_undecided, candidates_contrast, split_by_sizes
 from nsp_bert.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from nsp_bert.checkpoints.tensors import read_tensors
+from nsp_bert.errors import UserError
+from nsp_bert.scoring import exact
 from nsp_bert.scoring.scorer import Scorer
 from nsp_bert.tokenization import EncodedPair, Reads
 
 CANDIDATES = 3
 BACKENDS = ("tensorflow", "openvino")
+CLASSIFIER = ("encoder", "pooler", "classifier")
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return open_checkpoint(str(random_checkpoint.random_checkpoint(tmp_path_factory.mktemp("outputs"), layers=3)))
+
+
+def trained(folder: Path, classes: int) -> Checkpoint:
+    """A checkpoint as training a classifier leaves it."""
+    made = random_checkpoint.random_checkpoint(folder, layers=3, heads=("pooler",), classes=classes)
+    return open_checkpoint(str(made), CLASSIFIER)
 
 
 def some_pairs(count: int, vocabulary: int, seed: int = 0) -> list[EncodedPair]:
@@ -37,7 +50,7 @@ def some_pairs(count: int, vocabulary: int, seed: int = 0) -> list[EncodedPair]:
     return pairs
 
 
-def keras_model(checkpoint: Checkpoint, **options: Any) -> Callable[[list[np.ndarray]], np.ndarray]:
+def build_bert(checkpoint: Checkpoint, **options: Any) -> Any:
     from nsp_bert.environment import import_tensorflow, quiet_initializers
 
     import_tensorflow()
@@ -45,7 +58,23 @@ def keras_model(checkpoint: Checkpoint, **options: Any) -> Callable[[list[np.nda
 
     files = str(checkpoint.folder / "bert_config.json"), str(checkpoint.prefix)
     with quiet_initializers():
-        model = build_transformer_model(*files, return_keras_model=True, **options)
+        return build_transformer_model(*files, return_keras_model=True, **options)
+
+
+def keras_model(checkpoint: Checkpoint, **options: Any) -> Callable[[list[np.ndarray]], np.ndarray]:
+    model = build_bert(checkpoint, **options)
+    return lambda inputs: model.predict(inputs, verbose=0)[0]
+
+
+def keras_classifier(checkpoint: Checkpoint) -> Callable[[list[np.ndarray]], np.ndarray]:
+    from nsp_bert.environment import import_tensorflow
+
+    keras = import_tensorflow().keras
+    bert = build_bert(checkpoint, with_pool=True)
+    stored = read_tensors(checkpoint.prefix)
+    dense = keras.layers.Dense(len(stored["output_bias"]))
+    model = keras.Model(bert.inputs, dense(bert.output))
+    dense.set_weights([stored["output_weights"].T, stored["output_bias"]])
     return lambda inputs: model.predict(inputs, verbose=0)[0]
 
 
@@ -124,3 +153,61 @@ def test_pairs_that_ask_for_other_tokens_are_different(checkpoint: Checkpoint) -
     found = Scorer(checkpoint, output="masked").score([pair, other, pair], 3, width=CANDIDATES).values.reshape(3, -1)
     assert np.array_equal(found[0], found[2])
     assert np.abs(found[0] - found[1]).max() > 1e-3
+
+
+@pytest.mark.parametrize("classes", [1, 4])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_classes(tmp_path: Path, backend: str, classes: int) -> None:
+    """A logit a class; one class gives a score like any other, of which those of a row's candidates compete."""
+    pytest.importorskip(backend, reason="openvino is optional")
+    checkpoint = trained(tmp_path, classes)
+    pairs = [pair._replace(reads=None) for pair in some_pairs(25, checkpoint.config["vocab_size"])]
+    model = keras_classifier(checkpoint)
+    expected = np.array([model([np.array([p.token_ids]), segments(p)]) for p in pairs])
+    assert np.ptp(expected) > 1
+    scorer = Scorer(checkpoint, backend=backend, output="classes")
+    found = scorer.score(pairs, len(pairs), width=classes).values
+    np.testing.assert_allclose(found.reshape(-1, classes), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("bfloat16", 0.2), ("float16", 0.05)])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_classes_in_reduced_precision(tmp_path: Path, backend: str, precision: str, tolerance: float) -> None:
+    pytest.importorskip(backend, reason="openvino is optional")
+    checkpoint = trained(tmp_path, 4)
+    pairs = [pair._replace(reads=None) for pair in some_pairs(25, checkpoint.config["vocab_size"])]
+    expected = Scorer(checkpoint, output="classes").score(pairs, len(pairs), width=4).values
+    try:
+        reduced = Scorer(checkpoint, precision, backend=backend, output="classes")
+    except UserError as error:
+        pytest.skip(str(error))  # not every processor computes in it
+    found = reduced.score(pairs, len(pairs), width=4).values
+    assert 0 < np.abs(found - expected).max() < tolerance
+
+
+@pytest.mark.parametrize(("classes", "candidates"), [(5, 1), (1, 5)])
+def test_auto_settles_classes(tmp_path: Path, classes: int, candidates: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows with a logit a class, and rows of candidates with one logit each, are predicted as in float32."""
+    monkeypatch.setattr(exact, "fast_precision", lambda: "bfloat16")
+    checkpoint = trained(tmp_path, classes)
+    pairs = [pair._replace(reads=None) for pair in some_pairs(300 * candidates, checkpoint.config["vocab_size"])]
+    rows = [pairs[start : start + candidates] for start in range(0, len(pairs), candidates)]
+    sizes = [classes * candidates] * len(rows)
+    table = exact.PairTable(lambda chosen: (pair for row in chosen for pair in row), rows, sizes, classes)
+
+    @cache
+    def scorer(precision: str) -> Scorer:
+        return Scorer(checkpoint, precision, output="classes")
+
+    def best(values: np.ndarray) -> Sequence[int]:
+        return candidates_contrast(split_by_sizes(sizes, values)).tolist()
+
+    engine = exact.Engine(scorer, "auto", "classes")
+    assert engine.fast == "bfloat16"
+    scored = engine.score(table)
+    exact.settle_and_check([exact.Question([scored], partial(best_undecided, sizes=sizes))], scored, sizes, best)
+    expected = scorer("float32").score(pairs, len(pairs), width=classes).values
+    assert best(scored.values) == best(expected)
+    assert 0 < engine.deviation < 0.2
+    assert 0 < scored.exact.mean() < 1
+    np.testing.assert_allclose(scored.values[scored.exact], expected[scored.exact], atol=1e-5)
