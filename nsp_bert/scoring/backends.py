@@ -24,6 +24,7 @@ from nsp_bert.scoring.windows import Batch, Window
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 32768  # of one core, of one GPU
+COMPILED = ("hidden_act", "num_attention_heads")  # what graphs hold of a configuration, beside the shapes
 OPENVINO_PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -53,18 +54,71 @@ class WindowScorer(Protocol):
     def parts(self, windows: Iterator[Window], batch_tokens: int, ahead: Ahead) -> Iterator[Part]:
         """Yield the scores of the windows' pairs as they come."""
 
+    def reload(self, checkpoint: Checkpoint) -> bool:
+        """Score by another checkpoint from now on, if nothing has to be built anew for that; return whether it does."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """The weights of a checkpoint in memory, and the forward pass of them to an output."""
+
+    checkpoint: Checkpoint
+    precision: str
+    output: Output
+    weights: Any
+
+    def forward(
+        self,
+        compiled: Callable[..., Callable[..., Any]] = lambda step, *_: step,
+        held: Callable[[Any], Any] = lambda weight: weight,
+    ) -> Callable[..., Any]:
+        """Return the forward pass, step by step `compiled`: small graphs take little memory to optimise.
+
+        Without `compiled` it is for the caller to compile it as a whole. `held` is called with every weight and returns
+        what the pass holds in its place.
+        """
+        from nsp_bert.scoring.forward import make_pass
+
+        weights = import_tensorflow().nest.map_structure(held, self.weights)
+        return make_pass(self.checkpoint, weights, self.output, compiled)
+
+    def take(self, checkpoint: Checkpoint) -> bool:
+        """Take another checkpoint's weights where the pass reads variables that they fit; return whether it does.
+
+        Raises UserError when they cannot be read; nothing has changed then.
+        """
+        from nsp_bert.scoring.weights import assign_weights
+
+        same = all(checkpoint.config[key] == self.checkpoint.config[key] for key in COMPILED)
+        if self.precision != "float32" or not same:  # reduced weights are constants
+            return False
+        return assign_weights(self.weights, load_model(checkpoint, self.precision, self.output).weights)
+
+
+def load_model(checkpoint: Checkpoint, precision: str, output: Output) -> Model:
+    """Load the weights of a checkpoint. Raises UserError when they cannot be read."""
+    from nsp_bert.scoring.weights import load_weights
+
+    return Model(checkpoint, precision, output, load_weights(checkpoint, precision, HEAD_OF[output]))
+
 
 @dataclass(frozen=True)
 class Backend:
     """`compute` scores a batch, which `streams` threads may do at once; `batch_tokens` is what suits the device.
 
-    `kept` has to live as long: OpenVINO goes on reading the weights in TensorFlow's memory.
+    `kept` has to live as long: OpenVINO goes on reading the weights in TensorFlow's memory. `model` is what `compute`
+    was made of, where that goes on reading its variables.
     """
 
     compute: Callable[..., np.ndarray]
     streams: int
     batch_tokens: int
     kept: Any = None
+    model: Model | None = None
+
+    def reload(self, checkpoint: Checkpoint) -> bool:
+        """Score by another checkpoint from now on, if its weights fit in the place of these; return whether they do."""
+        return self.model is not None and self.model.take(checkpoint)
 
     def parts(self, windows: Iterator[Window], batch_tokens: int, ahead: Ahead) -> Iterator[Part]:
         """Yield the scores of the windows' pairs, a batch at a time."""
@@ -130,14 +184,16 @@ def load_tensorflow(checkpoint: Checkpoint, precision: str, output: Output) -> B
         steps.append(tf.function(step, input_signature=signature, autograph=False))
         return steps[-1]
 
-    stepwise = _load(checkpoint, precision, output, compiled)
+    model = load_model(checkpoint, precision, output)
+    stepwise = model.forward(compiled)
     with ThreadPoolExecutor(count_cores()) as threads:  # else each would be optimised when the first batch reaches it
         list(threads.map(_run_on_zeros, steps))
 
     def compute(*inputs: np.ndarray) -> np.ndarray:
         return stepwise(*map(tf.constant, inputs)).numpy()
 
-    return Backend(compute, 2, GPU_BATCH_TOKENS) if gpus else Backend(compute, streams, CPU_BATCH_TOKENS)
+    streams, batch_tokens = (2, GPU_BATCH_TOKENS) if gpus else (streams, CPU_BATCH_TOKENS)
+    return Backend(compute, streams, batch_tokens, model=model)
 
 
 def replicate(checkpoint: Checkpoint, precision: str, output: Output, devices: list[str]) -> Backend:
@@ -145,7 +201,8 @@ def replicate(checkpoint: Checkpoint, precision: str, output: Output, devices: l
     tf = import_tensorflow()
     strategy = tf.distribute.MirroredStrategy(devices)
     with strategy.scope():
-        single = _load(checkpoint, precision, output)
+        model = load_model(checkpoint, precision, output)
+        single = model.forward()
 
     @tf.function(reduce_retracing=True)
     def together(*inputs: Any) -> Any:
@@ -158,7 +215,7 @@ def replicate(checkpoint: Checkpoint, precision: str, output: Output, devices: l
         answers = strategy.experimental_local_results(together(*(_spread(strategy, part) for part in parts)))
         return np.concatenate([answer.numpy() for answer in answers])[:rows]
 
-    return Backend(compute, streams=1, batch_tokens=GPU_BATCH_TOKENS * len(devices))
+    return Backend(compute, streams=1, batch_tokens=GPU_BATCH_TOKENS * len(devices), model=model)
 
 
 def load_openvino(checkpoint: Checkpoint, precision: str, output: Output) -> Backend:
@@ -176,7 +233,8 @@ def load_openvino(checkpoint: Checkpoint, precision: str, output: Output) -> Bac
     # as tensors: OpenVINO asks for each variable again and again, and looks through all of them every time
     from nsp_bert.scoring.forward import signature
 
-    function = tf.function(_load(checkpoint, "float32", output, held=tf.convert_to_tensor), autograph=False)
+    model = load_model(checkpoint, "float32", output)
+    function = tf.function(model.forward(held=tf.convert_to_tensor), autograph=False)
     graph = function.get_concrete_function(
         *(tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in signature(output).items())
     )
@@ -206,25 +264,6 @@ BACKENDS: dict[str, Callable[[Checkpoint, str, Output], Backend]] = {
     "tensorflow": load_tensorflow,
     "openvino": load_openvino,
 }
-
-
-def _load(
-    checkpoint: Checkpoint,
-    precision: str,
-    output: Output,
-    compiled: Callable[..., Callable[..., Any]] = lambda step, *_: step,
-    held: Callable[[Any], Any] = lambda weight: weight,
-) -> Callable[..., Any]:
-    """Return the forward pass, step by step `compiled`: small graphs take little memory to optimise.
-
-    Without `compiled` it is for the caller to compile it as a whole. `held` is called with every weight and returns
-    what the pass holds in its place.
-    """
-    from nsp_bert.scoring.forward import make_pass
-    from nsp_bert.scoring.weights import load_weights
-
-    loaded = load_weights(checkpoint, precision, HEAD_OF[output])
-    return make_pass(checkpoint, import_tensorflow().nest.map_structure(held, loaded), output, compiled)
 
 
 def _spread(strategy: Any, parts: list[np.ndarray]) -> Any:

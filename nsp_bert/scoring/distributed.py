@@ -118,6 +118,10 @@ class Crew:
             send(hand)
             yield from parts
 
+    def reload(self, _checkpoint: Checkpoint) -> bool:
+        """Return that workers cannot: one that is lost and started anew would load the first checkpoint."""
+        return False
+
 
 def _next_window(hand: Hand, coming: Iterator[Sent], hands: list[Hand]) -> Sent | None:
     """Return what a worker scores next: its own window to the end, as it has encoded it, a new one, or another's."""

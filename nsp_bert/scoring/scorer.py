@@ -60,9 +60,21 @@ class Scorer:
         Raises UserError when weights and configuration disagree, or the backend cannot be had.
         """
         self.seconds = {"start-up": seconds_to_start()}
+        self._load = lambda checkpoint: load(backend, checkpoint, precision, output)
         with self._timed("loading"):
-            self._backend = load(backend, checkpoint, precision, output)
+            self._backend = self._load(checkpoint)
         self._batch_tokens = batch_tokens or self._backend.batch_tokens
+
+    def reload(self, checkpoint: Checkpoint) -> None:
+        """Score by another checkpoint from now on, as a new scorer of it would; not for while scores are being made.
+
+        In float32 TensorFlow takes weights of the same shapes in the place of its own; else all is built anew. Raises
+        UserError as a new scorer does; where all is built anew, this one is of no use any more then.
+        """
+        with self._timed("loading"):
+            if not self._backend.reload(checkpoint):
+                del self._backend  # its memory, or the cores of its workers, are needed
+                self._backend = self._load(checkpoint)
 
     @property
     def timing(self) -> str:

@@ -120,6 +120,19 @@ def load_weights(checkpoint: Checkpoint, precision: str, head: Head) -> Weights:
         ) from error
 
 
+def assign_weights(held: Weights, others: Weights) -> bool:
+    """Give variables the values of other weights of the same shapes, and return whether they have them.
+
+    Where they do not, nothing changes.
+    """
+    variables, values = tf.nest.flatten(held), tf.nest.flatten(others)
+    if [one.shape for one in variables] != [one.shape for one in values]:
+        return False
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    return True
+
+
 def _next_sentence(read: dict[str, list[np.ndarray]]) -> NextSentence:
     kernel, bias = read["NSP-Proba"]
     odds = _dense([kernel[:, :1] - kernel[:, 1:], bias[:1] - bias[1:]], "float32")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import random_checkpoint
 from conftest import ROOT
 
 import nsp_bert_classification as classification
@@ -25,11 +26,13 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from nsp_bert.scoring.backends import load_tensorflow, replicate
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
-checkpoint = open_checkpoint(sys.argv[1])
+checkpoint, other = map(open_checkpoint, sys.argv[1:])
 both = replicate(checkpoint, "float32", "next-sentence", ["CPU:0", "CPU:1"])
 one = load_tensorflow(checkpoint, "float32", "next-sentence")
 rng = np.random.default_rng(0)
-for rows, length in ((6, 20), (5, 33), (1, 7)):
+for rows, length in ((6, 20), (5, 33), (1, 7), (4, 12)):
+    if rows == 4:
+        assert both.reload(other) and one.reload(other)
     ids = rng.integers(5, 20000, (rows, length)).astype(np.int32)
     segments = np.tile((np.arange(length) > length // 2).astype(np.int32), (rows, 1))
     positions = np.tile(np.arange(length, dtype=np.int32), (rows, 1))
@@ -44,8 +47,10 @@ def pairs() -> list[EncodedPair]:
     return [EncodedPair(rng.integers(5, 20000, length).tolist(), length // 3 + 1) for length in range(3, 60)]
 
 
-def test_several_devices_share_a_batch(checkpoint_dir: Path) -> None:
-    command = [sys.executable, "-c", TWO_DEVICES, str(checkpoint_dir)]
+def test_several_devices_share_a_batch(checkpoint_dir: Path, tmp_path: Path) -> None:
+    """Also after they have taken other weights."""
+    other = random_checkpoint.random_checkpoint(tmp_path / "other", seed=1)
+    command = [sys.executable, "-c", TWO_DEVICES, str(checkpoint_dir), str(other)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.startswith("equal"), done.stderr[-2000:]
 
