@@ -135,6 +135,12 @@ class Scorers:
                 self._inspect(self._loaded[precision])
         return self._loaded[precision]
 
+    def reload(self, checkpoint: Checkpoint) -> None:
+        """Score by another checkpoint of the same shape from now on."""
+        self._checkpoint = checkpoint
+        for scorer in self._loaded.values():
+            scorer.reload(checkpoint)
+
     @property
     def timing(self) -> str:
         """What each step of each scorer took, a line each."""

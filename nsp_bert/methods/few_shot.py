@@ -42,14 +42,14 @@ def few_shot_run(session: Session[CardT, PromptT], method: FewShotMethod, rows: 
     recipe = session.recipe or Recipe()
     print(f"{session.title}: training on {len(rows.training)} rows, {recipe.epochs} epochs, dev {len(rows.dev)} rows")
     dev = method.task(session, Rows(rows.dev, "dev"), rows.training)
-    teacher = method.teacher(session, recipe, rows.training)
+    teacher, trained = method.teacher(session, recipe, rows.training), Trained(session)
     with working_folder(session) as folder:
         settings = {"run": session.fingerprint.model_dump_json() if session.fingerprint else ""}
         record = fit(
-            teacher, session.checkpoint, recipe, lambda path: accuracy(dev, trained(session, path)), folder, settings
+            teacher, session.checkpoint, recipe, lambda path: accuracy(dev, trained.at(path)), folder, settings
         )
         print(f"best epoch {record.best_epoch}, dev {100 * record.epochs[record.best_epoch - 1].dev_accuracy:.2f} %")
-        with_weights = trained(session, folder / BEST)
+        with_weights = trained.at(folder / BEST)
         task = method.task(with_weights, rows.test, rows.training)
         run = settled_run(task, with_weights, score_task(task, with_weights))
         if session.options.save:
@@ -57,14 +57,28 @@ def few_shot_run(session: Session[CardT, PromptT], method: FewShotMethod, rows: 
     return replace(run, details=run.details.model_copy(update={"training": record}))
 
 
-def trained(session: Session[CardT, PromptT], folder: Path) -> Session[CardT, PromptT]:
-    """Return a session with the trained weights of a folder, under the name of the checkpoint that they come from."""
-    found = open_checkpoint(str(folder), session.method.heads)
-    own = session.checkpoint
-    checkpoint = replace(found, name=own.name, do_lower_case=own.do_lower_case, language=own.language)
-    scorers = Scorers(checkpoint, session.options, session.method.output)
-    engine = Engine(scorers.__getitem__, session.options.precision, session.method.output)
-    return replace(session, checkpoint=checkpoint, engine=engine)
+class Trained:
+    """The sessions of trained weights, scored by the same scorers one after the other."""
+
+    def __init__(self, session: Session[CardT, PromptT]):
+        """Take the session whose checkpoint is trained."""
+        self._session = session
+        self._scorers: Scorers | None = None
+
+    def at(self, folder: Path) -> Session[CardT, PromptT]:
+        """Return a session with the weights of a folder, under the name of the checkpoint that they come from.
+
+        The one before is of no use any more.
+        """
+        session, own = self._session, self._session.checkpoint
+        found = open_checkpoint(str(folder), session.method.heads)
+        checkpoint = replace(found, name=own.name, do_lower_case=own.do_lower_case, language=own.language)
+        if self._scorers:
+            self._scorers.reload(checkpoint)
+        else:
+            self._scorers = Scorers(checkpoint, session.options, session.method.output)
+        engine = Engine(self._scorers.__getitem__, session.options.precision, session.method.output)
+        return replace(session, checkpoint=checkpoint, engine=engine)
 
 
 def accuracy(task: Task[ContentT], session: Session[CardT, PromptT]) -> float:
