@@ -53,22 +53,28 @@ def add_topic_options(group: argparse._ArgumentGroup, _kind: Kind[CardT]) -> Non
     add_training_sets(group)
 
 
-def add_training_sets(group: argparse._ArgumentGroup) -> None:
+def add_training_sets(group: argparse._ArgumentGroup, default: tuple[str, ...] = FIVE) -> None:
     """Add which labelled rows a method has."""
+    shown = " ".join(default) or "none, it is not trained"
     group.add_argument(
         "--train",
         nargs="+",
         choices=(*FIVE, FEW_ALL),
-        default=FIVE,
+        default=default,
         metavar="I",
-        help=f"training rows, a run each: {', '.join(FIVE)} of train_I.json, or {FEW_ALL} (default: {' '.join(FIVE)})",
+        help=f"training rows, a run each: {', '.join(FIVE)} of train_I.json, or {FEW_ALL} (default: {shown})",
     )
 
 
-def add_training_options(parser: argparse.ArgumentParser, recipes: Recipes) -> argparse._ArgumentGroup:
-    """Add how a method is trained, with the defaults of its recipes, and return the group."""
+def add_training_options(
+    parser: argparse.ArgumentParser, recipes: Recipes, train: tuple[str, ...] = FIVE
+) -> argparse._ArgumentGroup:
+    """Add how a method is trained, with the defaults of its recipes, and return the group.
+
+    `train` are the training sets without the option.
+    """
     group = parser.add_argument_group("training")
-    add_training_sets(group)
+    add_training_sets(group, train)
     told = {name: f" (default: {recipes.default(name)})" for name in ("epochs", "learning_rate", "step_rows")}
     group.add_argument("--epochs", type=positive, metavar="N", help=f"passes over the rows{told['epochs']}")
     group.add_argument(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol
 
 from nsp_bert.answer_mapping import split_by_sizes
 from nsp_bert.cards import CardT
@@ -57,7 +57,7 @@ def few_shot_run(session: Session[CardT, PromptT], method: FewShotMethod, rows: 
     return replace(run, details=run.details.model_copy(update={"training": record}))
 
 
-class Trained:
+class Trained(Generic[CardT, PromptT]):
     """The sessions of trained weights, scored by the same scorers one after the other."""
 
     def __init__(self, session: Session[CardT, PromptT]):

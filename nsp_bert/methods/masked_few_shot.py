@@ -1,0 +1,116 @@
+"""Few-shot PET: the MLM head goes on training to fill in the label's word, and random other tokens with it.
+
+One pattern, no ensemble and no unlabelled rows: FewCLUE's PET. The loss is one mean over all asked places of a step:
+those of the label, and a random share of all tokens as in pre-training, of which the label's places are no part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from nsp_bert.checkpoints.checkpoint import Checkpoint
+from nsp_bert.checkpoints.vocabulary import load_vocabulary
+from nsp_bert.methods.fitting import LENGTHS, Arrays, make_optimization, padded
+from nsp_bert.methods.language import MaskedTask, make_task
+from nsp_bert.options import Recipe
+from nsp_bert.rows import Example, Rows
+from nsp_bert.scoring.windows import PairList
+from nsp_bert.session import Session, Task
+from nsp_bert.tokenization import EncodedPair
+
+if TYPE_CHECKING:
+    from nsp_bert.training.loop import Training
+
+RANDOM_SHARE = 0.15  # of a row's tokens that are asked for beside the label's
+MASKED, KEPT = 0.8, 0.1  # of them; the rest is replaced by a random token
+
+
+class Lesson(NamedTuple):
+    """A row with [MASK] in the label's place, and the tokens of its true word there."""
+
+    pair: EncodedPair
+    word: list[int]
+
+
+class Asked(NamedTuple):
+    """A row's tokens as the model sees them, the places that it is asked for, and the tokens there."""
+
+    pair: EncodedPair
+    places: np.ndarray
+    tokens: np.ndarray
+
+
+class MaskedTeacher:
+    """Rows in their pattern, a lesson each."""
+
+    candidates = 1
+
+    def __init__(self, recipe: Recipe, lessons: list[Lesson], mask_id: int, vocabulary: int):
+        """`vocabulary` is the number of tokens that a random one is drawn from."""
+        self._recipe, self._lessons = recipe, lessons
+        self._mask_id, self._vocabulary = mask_id, vocabulary
+        self.rows = len(lessons)
+
+    def training(self, checkpoint: Checkpoint, recipe: Recipe) -> Training:
+        """Return the model to train, with the checkpoint's weights."""
+        from nsp_bert.training.objectives import MaskedTraining
+
+        optimization = make_optimization(recipe)
+        training = MaskedTraining(checkpoint.config, optimization, recipe.training_precision, recipe.training_seed)
+        training.load_weights(checkpoint)
+        return training
+
+    def parts(self, rows: Sequence[int], rng: np.random.Generator) -> Iterator[Arrays]:
+        """Yield token_ids, segment_ids, position_ids (B, T), places, tokens and weights (P,), which add up to 1."""
+        asked = [self._asked(self._lessons[row], rng) for row in rows]
+        count = sum(len(one.places) for one in asked)
+        longest = -(-max(len(one.pair.token_ids) for one in asked) // LENGTHS) * LENGTHS
+        size = min(max(self._recipe.part_tokens // longest, 1), self._recipe.step_rows)
+        for start in range(0, len(asked), size):
+            yield self._part(asked[start : start + size], size, longest, 1 / count)
+
+    def _part(self, asked: list[Asked], size: int, longest: int, weight: float) -> Arrays:
+        """Return the arrays of some rows, filled up to `size` rows of `longest` tokens, and with places of weight 0."""
+        inputs = PairList([one.pair for one in asked]).inputs(np.arange(len(asked)))
+        wide = [np.pad(array, [(0, 0), (0, longest - array.shape[1])]) for array in inputs]
+        places = np.concatenate([number * longest + one.places for number, one in enumerate(asked)]).astype(np.int32)
+        tokens = np.concatenate([one.tokens for one in asked]).astype(np.int32)
+        room = size * (int(RANDOM_SHARE * longest) + 1 + len(self._lessons[0].word))
+        weights = np.full(len(places), weight, np.float32)
+        return [*padded(wide, size), *padded([places, tokens, weights], room)]
+
+    def _asked(self, lesson: Lesson, rng: np.random.Generator) -> Asked:
+        """Return a lesson with random places beside the label's, 80 % of them masked, 10 % kept, 10 % replaced."""
+        token_ids = np.array(lesson.pair.token_ids)
+        label = np.array(lesson.pair.reads.places if lesson.pair.reads else [], np.int64)
+        others = np.setdiff1d(np.arange(len(token_ids)), label)
+        chosen = rng.choice(others, min(int(RANDOM_SHARE * len(token_ids)), len(others)), replace=False)
+        true, fate = token_ids[chosen], rng.random(len(chosen))
+        random = rng.integers(self._vocabulary, size=len(chosen))
+        token_ids[chosen] = np.where(fate < MASKED, self._mask_id, np.where(fate < MASKED + KEPT, true, random))
+        pair = EncodedPair(token_ids.tolist(), lesson.pair.first_length, lesson.pair.position_ids)
+        return Asked(pair, np.concatenate([label, chosen]), np.concatenate([lesson.word, true]))
+
+
+@dataclass(frozen=True)
+class MaskedFewShot:
+    """PET as a few-shot method."""
+
+    def task(self, session: Session[Any, Any], rows: Rows[Any], _training: list[Example[Any]]) -> Task[Any]:
+        """Return the task of rows that are asked for, nothing random masked."""
+        return make_task(MaskedTask, session, rows)
+
+    def teacher(self, session: Session[Any, Any], recipe: Recipe, training: list[Example[Any]]) -> MaskedTeacher:
+        """Return the training rows in their pattern."""
+        task = make_task(MaskedTask, session, Rows(training, "training"))
+        pairs = task.pairs([example.content for example in training])
+        lessons = []
+        for example, pair, labels in zip(training, pairs, task.candidates, strict=True):
+            lessons.append(Lesson(pair, task.words_of(example.content)[labels.index(str(example.label))]))
+        config = session.checkpoint.config
+        mask_id = load_vocabulary(session.checkpoint.vocab_path)["[MASK]"]
+        return MaskedTeacher(recipe, lessons, mask_id, config["vocab_size"])
