@@ -10,9 +10,9 @@ Published by FewCLUE with RoBERTa-wwm-ext, test_public: EPRSTMT 85.2, TNEWS 25.3
 
   python baselines/pet.py --model hfl-roberta-wwm-ext --output results
 
---train trains on FewCLUE's training sets, a run each, at its rates (Adam, 16 rows a step, 20 epochs); the epoch is chosen
-on dev_i, where FewCLUE's code looks at all five dev sets. Published, the mean of five runs with its standard deviation:
-EPRSTMT 86.7 (1.0), TNEWS 54.5 (1.2), CSL 59.4 (1.3).
+--train trains on FewCLUE's training sets, a run each, at its rates (Adam, 16 rows a step, 20 epochs); the epoch is
+chosen on dev_i, where FewCLUE's code looks at all five dev sets. Published, the mean of five runs with its standard
+deviation: EPRSTMT 86.7 (1.0), TNEWS 54.5 (1.2), CSL 59.4 (1.3).
 
   python baselines/pet.py --dataset eprstmt --train 0 1 2 3 4 --output results
 

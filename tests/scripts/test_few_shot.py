@@ -25,7 +25,7 @@ RATE = ("--learning-rate", "3e-3")  # the tiny model must move
 
 def arguments(checkpoint: Path, output: Path, dataset: str, *more: str) -> list[str]:
     common = ["--model", str(checkpoint), "--data-dir", str(SAMPLE), "--output", str(output), "--dataset", dataset]
-    return [*common, "--train", "0", "--epochs", "3", "--limit", "8", *RATE, *more]
+    return [*common, "--train", "0", "--epochs", "3", "--limit", "8", "--step-rows", "3", *RATE, *more]
 
 
 def read(folder: Path, stem: str) -> tuple[dict, list[dict]]:
@@ -48,7 +48,7 @@ def test_what_a_run_leaves(whole: Path) -> None:
     assert (summary["settings"]["epochs"], summary["settings"]["loss"]) == ("3", "bce")
     training = summary["training"]
     curve = [epoch["dev_accuracy"] for epoch in training["epochs"]]
-    assert (training["rows"], training["steps"], len(curve)) == (8, 3, 3)
+    assert (training["rows"], training["steps"], len(curve)) == (8, 9, 3)
     assert training["best_epoch"] == 1 + curve.index(max(curve))
     losses = [epoch["loss"] for epoch in training["epochs"]]
     assert losses[2] < losses[0]
@@ -67,17 +67,17 @@ def test_the_saved_checkpoint_scores_the_same(whole: Path, tmp_path: Path) -> No
         np.testing.assert_allclose(row["scores"], other["scores"], atol=1e-5)
 
 
-@pytest.mark.parametrize("moment", ["step", "keep_best", "save", "score"])
+@pytest.mark.parametrize(("moment", "number"), [("step", 5), ("keep_best", 1), ("save", 2), ("score", 1)])
 def test_killed_anywhere_it_resumes_to_the_same(
-    whole: Path, checkpoint_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+    whole: Path, checkpoint_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, number: int
 ) -> None:
     """In the second epoch's steps, while the best weights or the state are put away, and while the split is scored."""
     run = arguments(checkpoint_dir, tmp_path, "eprstmt")
     with monkeypatch.context() as patch:
         if moment == "score":
-            patch.setattr("nsp_bert.methods.few_shot.score_task", interrupt_at(1, lambda *_: None))
+            patch.setattr("nsp_bert.methods.few_shot.score_task", interrupt_at(number, lambda *_: None))
         else:
-            patch.setattr(fitting, moment, interrupt_at(2, getattr(fitting, moment)))
+            patch.setattr(fitting, moment, interrupt_at(number, getattr(fitting, moment)))
         with pytest.raises(KeyboardInterrupt):
             nsp_bert_few_shot.main(run)
     assert nsp_bert_few_shot.main([*run, "--resume"]) == 0
