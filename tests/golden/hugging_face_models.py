@@ -12,6 +12,8 @@ from transformers import (
     BertConfig,
     BertForMaskedLM,
     BertForNextSentencePrediction,
+    BertForPreTraining,
+    BertForSequenceClassification,
     BertLMHeadModel,
     PreTrainedModel,
 )
@@ -22,6 +24,8 @@ VOCABULARY, NEXT_SENTENCE = ("cls/predictions",), ("bert/pooler", "cls/seq_relat
 OTHER_HEADS = {
     BertForNextSentencePrediction: VOCABULARY,
     BertForMaskedLM: NEXT_SENTENCE,
+    BertForPreTraining: (),
+    BertForSequenceClassification: ("cls/",),
     BertLMHeadModel: NEXT_SENTENCE,
 }
 NOT_IN_FILES = {"bert.embeddings.position_ids", "cls.predictions.decoder.weight", "cls.predictions.decoder.bias"}
@@ -38,21 +42,28 @@ TORCH_NAMES = {
 def hugging_face_model(
     config: dict[str, Any], tensors: dict[str, Any], kind: type[ModelT] = BertForNextSentencePrediction
 ) -> ModelT:
-    """Load Google-named arrays into Hugging Face's model, every parameter accounted for; it leaves out other heads."""
+    """Load Google-named arrays into Hugging Face's model, every parameter accounted for; it leaves out other heads.
+
+    Those of a classifier are classifier/output_weights and classifier/output_bias.
+    """
     model = kind(BertConfig(**config)).eval()
     state = {}
     for name, value in tensors.items():
         if name.startswith(OTHER_HEADS[kind]):
             continue
-        ending = next((ending for ending in TORCH_NAMES if name.endswith(ending)), "")
-        torch_name = name.removesuffix(ending) + TORCH_NAMES.get(ending, "")
-        array = value.T if name.endswith("kernel") else value
-        state[torch_name.replace("layer_", "layer.").replace("/", ".")] = torch.tensor(array)
+        state[torch_name(name)] = torch.tensor(value.T if name.endswith("kernel") else value)
     missing, unexpected = model.load_state_dict(state, strict=False)
     assert not unexpected, unexpected
     assert set(missing) <= NOT_IN_FILES, missing
     model.tie_weights()
     return model
+
+
+def torch_name(name: str) -> str:
+    """Return Hugging Face's name of a variable of Google's; a kernel is transposed there."""
+    ending = next((ending for ending in TORCH_NAMES if name.endswith(ending)), "")
+    renamed = name.removesuffix(ending) + TORCH_NAMES.get(ending, "")
+    return renamed.replace("layer_", "layer.").replace("/", ".")
 
 
 def causal_model(config: dict[str, Any], tensors: dict[str, Any]) -> BertLMHeadModel:
