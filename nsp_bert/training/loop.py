@@ -38,6 +38,7 @@ class Training(ABC):
         self, config: dict[str, Any], heads: Sequence[Head], optimization: Optimization, precision: str, seed: int
     ):
         """Build the model of a `bert_config.json`; `precision` is float32, bfloat16 or float16."""
+        tf.keras.backend.clear_session()  # lets go of the models of earlier trainings
         tf.keras.utils.set_random_seed(seed)
         policy = "float32" if precision == "float32" else f"mixed_{precision}"
         tf.keras.mixed_precision.set_global_policy(policy)
