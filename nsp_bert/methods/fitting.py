@@ -72,7 +72,7 @@ def fit(
     """Train, and leave the weights of the best epoch (the earlier of equal ones) as a checkpoint in `folder`/best.
 
     `measure` returns the dev accuracy of a checkpoint's folder. What `folder` holds of the same settings goes on after
-    its last epoch. Raises UserError where a loss is no number before any epoch was measured, and where memory is short.
+    its last epoch. Raises UserError where loss or weights are no numbers in the first epoch, and where memory is short.
     """
     lessons = Lessons(
         teacher.rows, max(min(recipe.step_rows, recipe.step_pairs // teacher.candidates), 1), recipe.training_seed
@@ -87,9 +87,10 @@ def fit(
             for rows, rng in lessons.of_epoch(number):
                 losses.append(step(training, list(teacher.parts(rows, rng)), schedule))
                 bar.update(1)
-            if not np.isfinite(losses).all():
+            if not (np.isfinite(losses).all() and training.finite):
                 if not epochs:
-                    raise UserError(f"the loss of step {training.step} is no number; try a smaller --learning-rate")
+                    raise UserError(f"no numbers any more after step {training.step}: try a smaller --learning-rate")
+                print(f"no numbers any more after step {training.step}: the best epoch before it is taken")
                 break
             training.export(folder / CURRENT, checkpoint.vocab_path)
             accuracy = measure(folder / CURRENT)

@@ -88,6 +88,11 @@ class Training(ABC):
         """Number of trainable parameters."""
         return sum(int(np.prod(variable.shape)) for variable in self._variables)
 
+    @property
+    def finite(self) -> bool:
+        """Whether all weights are still numbers."""
+        return all(bool(tf.reduce_all(tf.math.is_finite(variable))) for variable in self._variables)
+
     def train(self, *parts: Arrays, learning_rate: float) -> Any:
         """Take one step on a batch, which may come in parts whose gradients add up; return its metrics (M,)."""
         self._optimizer.learning_rate = learning_rate
