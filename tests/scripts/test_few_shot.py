@@ -145,8 +145,8 @@ def test_what_is_refused(checkpoint_dir: Path, tmp_path: Path, expect_error: Cal
     assert "train_0.json: no such file" in expect_error(main, *common, "--data-dir", tmp_path)
     line = expect_error(main, *common, "--data-dir", SAMPLE, "--split", "dev_0")
     assert "--split dev_0 teaches or chooses the epoch" in line
-    line = expect_error(main, *common, "--data-dir", SAMPLE, "--learning-rate", "1e30", "--epochs", "2")
-    assert "no numbers any more after step 1: try a smaller --learning-rate" in line
+    line = expect_error(main, *common, "--data-dir", SAMPLE, "--learning-rate", "1e30", "--step-rows", "3")
+    assert "no numbers any more after step 3: try a smaller --learning-rate" in line
     folder = random_checkpoint.random_checkpoint(tmp_path / "m", heads=("MLM",), hidden=16)
     assert "no pooler and no NSP head" in expect_error(main, "--model", folder, "--dataset", "eprstmt")
 
