@@ -115,6 +115,7 @@ class ClassificationCard(CardBase):
     takes_templates = True
     script = "nsp_bert_classification.py"
     slots = frozenset({"text"})
+    plain_pattern = "{text}"
 
     task: Literal["classification"]
     fields: ClassificationFields
@@ -158,6 +159,7 @@ class SentencePairCard(CardBase):
     mapping = SAMPLES_CONTRAST
     script = "nsp_bert_sentence_pair.py"
     slots = frozenset({"text", "other"})
+    plain_pattern = "{text}||{other}"
 
     task: Literal["sentence-pair"]
     fields: PairFields
@@ -192,6 +194,7 @@ class CoreferenceCard(CardBase):
     mapping = SAMPLES_CONTRAST
     script = "nsp_bert_coreference_resolution.py"
     slots = frozenset({"text", "pronoun", "span"})
+    plain_pattern = "{marked}"
 
     task: Literal["coreference"]
     fields: CoreferenceFields
@@ -218,6 +221,7 @@ class ClozeCard(CardBase):
     takes_positions = True
     script = "nsp_bert_cloze_style.py"
     slots = frozenset({"before", "after"})
+    plain_pattern = "{before}{label}{after}"
 
     task: Literal["cloze"]
     fields: ClozeFields

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import singledispatch
+from itertools import pairwise
+from typing import NamedTuple
 
 from nsp_bert.cards import Card, ClassificationCard, ClozeCard, CoreferenceCard, SentencePairCard
 from nsp_bert.errors import UserError
 from nsp_bert.files import Row
 from nsp_bert.rows import Content
+from nsp_bert.tokenization import Cut
+
+
+class Piece(NamedTuple):
+    """A stretch of a text; `cut` names the end it may be shortened from, None protects it."""
+
+    text: str
+    cut: Cut | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +66,22 @@ class Mention(Content):
     pronoun_offset: int
 
     @property
-    def slots(self) -> dict[str, str]:
-        """What fills a pattern."""
-        return {"text": self.text, "pronoun": self.pronoun, "span": self.span}
+    def slots(self) -> dict[str, str | list[Piece]]:
+        """What fills a pattern; {marked} is the text with marks."""
+        return {"text": self.text, "pronoun": self.pronoun, "span": self.span, "marked": self.marked}
+
+    @property
+    def marked(self) -> list[Piece]:
+        """The text with the span as _span_ and the pronoun as [pronoun]; both stay whole where the rest is cut."""
+        ends = [(self.span_offset + len(self.span), 0, "_"), (self.pronoun_offset + len(self.pronoun), 0, "]")]
+        starts = [(self.span_offset, 1, "_"), (self.pronoun_offset, 1, "[")]
+        marks = sorted(ends + starts)  # where one ends and the other starts, the end comes first
+        apart = marks[1] in ends  # else they overlap, and nothing is between them
+        cuts: tuple[Cut | None, ...] = ("left", None, "right" if apart else None, None, "right")
+        places = pairwise([0, *(place for place, _, _ in marks), len(self.text)])
+        stretches = [Piece(self.text[start:stop], cut) for (start, stop), cut in zip(places, cuts, strict=True)]
+        marked = zip(stretches, (Piece(mark) for _, _, mark in marks), strict=False)
+        return [*(piece for both in marked for piece in both), stretches[-1]]
 
     def with_text(self, text: str) -> Mention:
         """Return the same prompt with another text, in which the span and the pronoun have no place of their own."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from nsp_bert.contents import Piece
 from nsp_bert.patterns import LABEL, Pattern, Slot
 from nsp_bert.tokenization import Cut, EncodedPair, PairEncoder, Part, Reads
 
+Slots = Mapping[str, str | list[Piece]]
+"""What fills a pattern: a text, which CUTS says whether it may be cut, or one in pieces, each of which says so."""
 CUTS: dict[str, Cut] = {"text": "right", "other": "right", "before": "left", "after": "right"}  # other slots stay whole
 
 
@@ -28,7 +31,7 @@ class PatternEncoder:
     pattern: Pattern
     mask_id: int
 
-    def masked(self, slots: Mapping[str, str], words: Sequence[Sequence[int]]) -> EncodedPair:
+    def masked(self, slots: Slots, words: Sequence[Sequence[int]]) -> EncodedPair:
         """Return a row with [MASK] in the label's place, asked for the tokens of words that are all as long.
 
         Raises UserError where the pattern alone is too long.
@@ -39,7 +42,7 @@ class PatternEncoder:
         tokens = [[word[place] for word in words] for place in range(length)]
         return EncodedPair(filled.token_ids, filled.first_length, reads=Reads(places, tokens))
 
-    def causal(self, slots: Mapping[str, str], words: Sequence[Sequence[int]]) -> Iterator[EncodedPair]:
+    def causal(self, slots: Slots, words: Sequence[Sequence[int]]) -> Iterator[EncodedPair]:
         """Yield a row with each word in the label's place, asked for every token from there on.
 
         There is no [SEP] after a word that ends the pattern. Raises UserError where the pattern alone is too long.
@@ -52,30 +55,43 @@ class PatternEncoder:
             first_length = min(filled.first_length, len(token_ids))
             yield EncodedPair(token_ids, first_length, reads=Reads(places, [[token] for token in asked]))
 
-    def sentence(self, slots: Mapping[str, str], masks: int) -> EncodedPair:
+    def sentence(self, slots: Slots, masks: int) -> EncodedPair:
         """Return a row with so many [MASK] in the label's place, asked for nothing.
 
         Raises UserError where the pattern alone is too long.
         """
-        filled = self._fill(slots, [self.mask_id] * masks)
+        return self.plain(slots, [self.mask_id] * masks)
+
+    def plain(self, slots: Slots, word: Sequence[int] = ()) -> EncodedPair:
+        """Return a row with a word in the label's place, where the pattern has one, asked for nothing.
+
+        Raises UserError where the pattern alone is too long.
+        """
+        filled = self._fill(slots, word)
         return EncodedPair(filled.token_ids, filled.first_length)
 
-    def _fill(self, slots: Mapping[str, str], label: Sequence[int]) -> Filled:
-        segments = [[self._part(piece, slots, label) for piece in segment] for segment in self.pattern.segments]
-        kept = iter(self.encoder.fit([part for segment in segments for part in segment], specials=1 + len(segments)))
+    def _fill(self, slots: Slots, label: Sequence[int]) -> Filled:
+        segments = [
+            [(piece, self._parts(piece, slots, label)) for piece in segment] for segment in self.pattern.segments
+        ]
+        parts = [part for segment in segments for _, own in segment for part in own]
+        kept = iter(self.encoder.fit(parts, specials=1 + len(segments)))
         token_ids, start, ends = [self.encoder.cls_id], 0, []
-        for segment in self.pattern.segments:
-            for piece in segment:
+        for segment in segments:
+            for piece, own in segment:
                 if piece == Slot(LABEL):
                     start = len(token_ids)
-                token_ids += next(kept)
+                for _ in own:
+                    token_ids += next(kept)
             token_ids.append(self.encoder.sep_id)
             ends.append(len(token_ids))
         return Filled(token_ids, ends[0], start)
 
-    def _part(self, piece: str | Slot, slots: Mapping[str, str], label: Sequence[int]) -> Part:
+    def _parts(self, piece: str | Slot, slots: Slots, label: Sequence[int]) -> list[Part]:
         if isinstance(piece, str):
-            return self.encoder.part(piece)
+            return [self.encoder.part(piece)]
         if piece.name == LABEL:
-            return Part(list(label))
-        return self.encoder.part(slots[piece.name], CUTS.get(piece.name))
+            return [Part(list(label))]
+        filling = slots[piece.name]
+        pieces = [Piece(filling, CUTS.get(piece.name))] if isinstance(filling, str) else filling
+        return [self.encoder.part(*one) for one in pieces]

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import Self, TypeVar
 
 from nsp_bert.errors import UserError
-from nsp_bert.prompts import Prompt, Strict
+from nsp_bert.prompts import PlainPrompt, Prompt, Strict
 
 LABEL = "label"
 CARD_WORDS = "card"  # the name of the label words that NSP prompts have
@@ -28,6 +28,7 @@ class MethodCard(Protocol):
     name: str
     title: str
     methods: Methods
+    plain_pattern: ClassVar[str]
 
     def word_set(self, name: str) -> dict[str, str]:
         """Return label value -> word of a set. Raises ValueError where there is none."""
@@ -64,11 +65,18 @@ def parse_pattern(text: str) -> Pattern:
 
     Raises ValueError for a pattern without one {label}, with a slot twice, or with more than two segments.
     """
+    pattern = parse_plain(text)
+    if LABEL not in pattern.slots:
+        raise ValueError(f"{text!r} must hold {{{LABEL}}}")
+    return pattern
+
+
+def parse_plain(text: str) -> Pattern:
+    """Return a pattern that needs no {label}. Raises ValueError for a slot twice, or for more than two segments."""
     segments = text.split(BETWEEN_SEGMENTS)
     pattern = Pattern(tuple(_pieces(segment) for segment in segments))
-    twice = [name for name, count in Counter(pattern.slots).items() if count > 1]
-    if twice or LABEL not in pattern.slots or len(segments) > 2:
-        raise ValueError(f"{text!r} must hold {{{LABEL}}} once, no slot twice, and at most one {BETWEEN_SEGMENTS}")
+    if len(set(pattern.slots)) < len(pattern.slots) or len(segments) > 2:
+        raise ValueError(f"{text!r} must hold no slot twice, and at most one {BETWEEN_SEGMENTS}")
     return pattern
 
 
@@ -86,7 +94,13 @@ def _valid(text: str) -> str:
     return text
 
 
+def _valid_plain(text: str) -> str:
+    parse_plain(text)
+    return text
+
+
 PatternText = Annotated[str, AfterValidator(_valid)]
+PlainText = Annotated[str, AfterValidator(_valid_plain)]
 
 
 class WordSet(Strict):
@@ -100,13 +114,29 @@ class WordSet(Strict):
     shared: bool = False
 
 
-class LanguageFacts(Strict):
+class OtherFacts(Strict):
+    """What a method has otherwise than the card."""
+
+    joiner: str | None = None
+    max_length: int | None = None
+
+    @property
+    def replaced(self) -> dict[str, object]:
+        """The values that replace the card's own."""
+        return self.model_dump(include={"joiner", "max_length"}, exclude_none=True)
+
+
+class LanguageFacts(OtherFacts):
     """A pattern with {label} for a language model, the set of words, and what replaces the card's own."""
 
     pattern: PatternText
     words: str = CARD_WORDS
-    joiner: str | None = None
-    max_length: int | None = None
+
+
+class PlainFacts(OtherFacts):
+    """In what order a row is read without a prompt, and what replaces the card's own."""
+
+    pattern: PlainText
 
 
 class TopicFacts(Strict):
@@ -117,11 +147,15 @@ class TopicFacts(Strict):
 
 
 class Methods(Strict):
-    """What the methods take that are not NSP-BERT: `cloze` masked, `causal` language models, `topic` similarity."""
+    """What the methods take that are not NSP-BERT.
+
+    `cloze` masked, `causal` language models, `topic` similarity, `plain` a classifier, which takes no prompt.
+    """
 
     cloze: LanguageFacts | None = None
     causal: LanguageFacts | None = None
     topic: TopicFacts | None = None
+    plain: PlainFacts | None = None
 
     @property
     def word_sets(self) -> set[str]:
@@ -130,7 +164,7 @@ class Methods(Strict):
 
     @property
     def patterns(self) -> list[str]:
-        """Every pattern."""
+        """Every pattern with {label}."""
         own = [facts.pattern for facts in (self.cloze, self.causal) if facts]
         return [*own, *(self.topic.patterns if self.topic else ())]
 
@@ -189,8 +223,7 @@ class PatternChoice:
     def card(self, card: MethodCardT) -> MethodCardT:
         """Return a card with the joiner and the length that the pattern was published with."""
         facts = self._facts(card)
-        own = facts.model_dump(include={"joiner", "max_length"}, exclude_none=True) if facts else {}
-        return card.model_copy(update=own)
+        return card.model_copy(update=facts.replaced if facts else {})
 
     def folder(self, _prompt: PatternPrompt) -> str:
         """Return no folder: there is one prompt."""
@@ -265,6 +298,28 @@ class TopicChoice:
         return ""
 
 
+class PlainChoice:
+    """Rows without a prompt, read as the card says or, where it says nothing, as all of its task."""
+
+    def prompts(self, card: MethodCard) -> Iterator[PlainPrompt]:
+        """Yield the one prompt."""
+        facts = card.methods.plain
+        yield PlainPrompt(facts.pattern if facts else card.plain_pattern)
+
+    def missing(self, _card: MethodCard) -> str:
+        """Return nothing: no card has to say anything."""
+        return ""
+
+    def card(self, card: MethodCardT) -> MethodCardT:
+        """Return a card with what it says of rows without a prompt."""
+        facts = card.methods.plain
+        return card.model_copy(update=facts.replaced if facts else {})
+
+    def folder(self, _prompt: PlainPrompt) -> str:
+        """Return no folder: there is one prompt."""
+        return ""
+
+
 def no_pattern(card: MethodCard, kind: str) -> str:
     """Return that a card lacks the pattern of a method, in a line."""
     return (
@@ -273,7 +328,7 @@ def no_pattern(card: MethodCard, kind: str) -> str:
     )
 
 
-AnyPrompt = Prompt | PatternPrompt | TopicPrompt
+AnyPrompt = Prompt | PatternPrompt | TopicPrompt | PlainPrompt
 PromptT = TypeVar("PromptT", bound=AnyPrompt, default=Prompt)
 
 
@@ -281,6 +336,7 @@ class MethodFacts(Strict):
     """The part of a card that is about other methods; it may be left out."""
 
     slots: ClassVar[frozenset[str]] = frozenset()  # that a pattern fills from a row of the task, all of them
+    plain_pattern: ClassVar[str] = ""  # of a row of the task without a prompt
 
     words: dict[str, WordSet] = Field(default={}, description="named words of the labels, beside the card's own")
     methods: Methods = Methods()
@@ -329,4 +385,7 @@ class MethodFacts(Strict):
             if slots != self.slots:
                 wanted = ", ".join(f"{{{slot}}}" for slot in sorted(self.slots))
                 raise ValueError(f"methods: {text!r} must hold {wanted} and no other slot beside {{{LABEL}}}")
+        plain, own = self.methods.plain, parse_plain(self.plain_pattern)
+        if plain and set(parse_plain(plain.pattern).slots) != set(own.slots):
+            raise ValueError(f"methods: {plain.pattern!r} must hold the slots of {self.plain_pattern!r} and no other")
         return self

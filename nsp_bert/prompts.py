@@ -1,4 +1,4 @@
-"""Prompts of NSP-BERT: a card's templates, and where a prompt is."""
+"""Prompts of NSP-BERT: a card's templates, and where a prompt is; and rows without a prompt."""
 
 from __future__ import annotations
 
@@ -79,6 +79,31 @@ class Prompt:
     def is_comparable(self, card: Templated) -> bool:
         """Return whether a published number, where one is known for its template, may be beside it."""
         return self.position == card.position
+
+
+@dataclass(frozen=True)
+class PlainPrompt:
+    """No prompt: the order in which a row's own texts are read."""
+
+    pattern: str
+
+    @property
+    def settings(self) -> dict[str, str | int | None]:
+        """Nothing: there is no choice."""
+        return {}
+
+    @property
+    def shown(self) -> str:
+        """What is read, in words."""
+        return f"no prompt, {self.pattern}"
+
+    def is_default(self, _card: object) -> bool:
+        """Return True: there is no other."""
+        return True
+
+    def is_comparable(self, _card: object) -> bool:
+        """Return that no published number may be beside it: how many steps those were trained for is not said."""
+        return False
 
 
 def check_slot(key: str, text: str) -> None:
