@@ -74,9 +74,7 @@ def fit(
     `measure` returns the dev accuracy of a checkpoint's folder. What `folder` holds of the same settings goes on after
     its last epoch. Raises UserError where loss or weights are no numbers in the first epoch, and where memory is short.
     """
-    lessons = Lessons(
-        teacher.rows, max(min(recipe.step_rows, recipe.step_pairs // teacher.candidates), 1), recipe.training_seed
-    )
+    lessons = Lessons(teacher.rows, rows_in_step(recipe, teacher.candidates), recipe.training_seed)
     training = teacher.training(checkpoint, recipe)
     schedule = make_schedule(recipe, recipe.epochs * lessons.steps)
     epochs = resumed(training, folder, settings)
@@ -118,6 +116,16 @@ def step(training: Training, parts: list[Arrays], schedule: Schedule) -> float:
     except import_tensorflow().errors.ResourceExhaustedError as error:
         tokens = max(part[0].size for part in parts)
         raise UserError(f"a part of {tokens} tokens does not fit into memory: --part-tokens {tokens // 2}") from error
+
+
+def rows_in_step(recipe: Recipe, candidates: int) -> int:
+    """Return how many lessons of so many sequences a step takes."""
+    return max(min(recipe.step_rows, recipe.step_pairs // candidates), 1)
+
+
+def rows_in_part(recipe: Recipe, candidates: int, longest: int) -> int:
+    """Return how many lessons of so many sequences, as long as the longest of a step, are computed together."""
+    return max(recipe.part_tokens // (-(-longest // LENGTHS) * LENGTHS) // candidates, 1)
 
 
 def make_schedule(recipe: Recipe, steps: int) -> Schedule:

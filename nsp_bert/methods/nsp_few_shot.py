@@ -17,7 +17,7 @@ from nsp_bert.answer_mapping import fit_thresholds
 from nsp_bert.cards import ClassificationCard, ClozeCard, CoreferenceCard, SentencePairCard
 from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.errors import UserError
-from nsp_bert.methods.fitting import LENGTHS, Arrays, make_optimization, padded
+from nsp_bert.methods.fitting import Arrays, make_optimization, padded, rows_in_part, rows_in_step
 from nsp_bert.options import Recipe
 from nsp_bert.rows import Example, Rows
 from nsp_bert.scoring.windows import PairList
@@ -87,7 +87,7 @@ class NextSentenceTeacher:
         weight = 1 / (len(pairs) if self._recipe.loss == "bce" else len(rows))
         weights = np.full(len(pairs), weight, np.float32)
         whole = 1 if self._recipe.loss == "bce" else self.candidates
-        size = self._part_size(max(len(pair.token_ids) for pair in pairs), whole)
+        size = whole * rows_in_part(self._recipe, whole, max(len(pair.token_ids) for pair in pairs))
         for start in range(0, len(pairs), size):
             part = slice(start, start + size)
             inputs = PairList(pairs[part]).inputs(np.arange(len(pairs[part])))
@@ -101,14 +101,9 @@ class NextSentenceTeacher:
         true = int(self._targets[row].argmax())
         return np.array([true, *rng.permutation(np.delete(every, true))[: self.candidates - 1]])
 
-    def _part_size(self, longest: int, whole: int) -> int:
-        """Return how many pairs are computed together: a multiple of `whole`."""
-        tokens = -(-longest // LENGTHS) * LENGTHS
-        return max(self._recipe.part_tokens // tokens // whole, 1) * whole
-
     def _step_size(self, whole: int) -> int:
         """Return the pairs of a whole step, to which its last and shorter one is filled up: one shape, one graph."""
-        rows = max(min(self._recipe.step_rows, self._recipe.step_pairs // self.candidates, self.rows), 1)
+        rows = min(rows_in_step(self._recipe, self.candidates), self.rows)
         return -(-rows * self.candidates // whole) * whole
 
 

@@ -1,0 +1,127 @@
+"""Plain fine-tuning (BERT, section 4.1): a new layer on the pooled [CLS] tells the label of a row without a prompt.
+
+A classification row is its text, a sentence pair its two sentences, and coreference the text with its span and pronoun
+marked: a class each label. Of a cloze there is one sequence a candidate, which stands in the blank's place; the layer
+has one class, and the candidates of a row compete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nsp_bert.cards import CANDIDATES_CONTRAST, CardT
+from nsp_bert.checkpoints.checkpoint import Checkpoint
+from nsp_bert.checkpoints.vocabulary import load_vocabulary
+from nsp_bert.contents import Cloze
+from nsp_bert.errors import UserError
+from nsp_bert.methods.fitting import Arrays, make_optimization, padded, rows_in_part, rows_in_step
+from nsp_bert.methods.language import LanguageContent
+from nsp_bert.options import Recipe
+from nsp_bert.pattern_encoding import PatternEncoder
+from nsp_bert.patterns import parse_plain
+from nsp_bert.prompts import PlainPrompt
+from nsp_bert.rows import Example, Rows
+from nsp_bert.scoring.windows import PairList
+from nsp_bert.session import Session
+from nsp_bert.tasks import CandidatesTask
+from nsp_bert.tokenization import EncodedPair
+
+if TYPE_CHECKING:
+    from nsp_bert.training.loop import Training
+
+
+@dataclass(frozen=True)
+class ClassifierTask(CandidatesTask[CardT, LanguageContent, PlainPrompt]):
+    """Rows whose classes, or whose candidates' one class each, a trained layer scores."""
+
+    patterns: PatternEncoder
+
+    @property
+    def mapping(self) -> str:
+        """The best logit answers, in every task."""
+        return CANDIDATES_CONTRAST
+
+    @property
+    def candidates(self) -> Sequence[Sequence[str]]:
+        """The labels, or the places of a row's candidates."""
+        return [self.labels or [str(place) for place in range(len(fillings(one)))] for one in self.contents]
+
+    @property
+    def width(self) -> int:
+        """All labels of a row, or one candidate."""
+        return len(self.labels) or 1
+
+    def pairs(self, contents: Iterable[LanguageContent]) -> Iterator[EncodedPair]:
+        """Yield one sequence a content, or one for each of its candidates."""
+        for content in contents:
+            for text in fillings(content):
+                yield self.patterns.plain(content.slots, self.encoder.tokenize(text))
+
+
+def fillings(content: LanguageContent) -> Sequence[str]:
+    """Return what stands in the blank's place in turn: nothing, once, where there is no blank."""
+    return content.candidates if isinstance(content, Cloze) else ("",)
+
+
+class ClassifierTeacher:
+    """The sequences of training rows with the place of their label, a lesson a row; all rows have as many sequences."""
+
+    def __init__(self, recipe: Recipe, lessons: list[list[EncodedPair]], places: Sequence[int], classes: int):
+        """`places` are those of a row's label among `classes`, or of its candidate where there is one class."""
+        self._recipe, self._lessons, self._classes = recipe, lessons, classes
+        self._places = np.array(places, np.int32)
+        self.rows, self.candidates = len(lessons), len(lessons[0])
+
+    def training(self, checkpoint: Checkpoint, recipe: Recipe) -> Training:
+        """Return the model to train, with the checkpoint's weights and a new layer."""
+        from nsp_bert.training.objectives import ClassifierTraining
+
+        made = (checkpoint.config, make_optimization(recipe), recipe.training_precision, recipe.training_seed)
+        training = ClassifierTraining(*made, self._classes, self.candidates)
+        training.load_weights(checkpoint)
+        return training
+
+    def parts(self, rows: Sequence[int], _rng: np.random.Generator) -> Iterator[Arrays]:
+        """Yield token_ids, segment_ids, position_ids int32 (B, T), places int32 (R,) and weights float32 (R,).
+
+        The B sequences are all those of R rows. The weights of a step add up to 1.
+        """
+        longest = max(len(pair.token_ids) for row in rows for pair in self._lessons[row])
+        most = min(rows_in_step(self._recipe, self.candidates), self.rows)  # a shorter step is filled up to it
+        size = min(rows_in_part(self._recipe, self.candidates, longest), most)
+        for start in range(0, len(rows), size):
+            part = list(rows[start : start + size])
+            pairs = [pair for row in part for pair in self._lessons[row]]
+            weights = np.full(len(part), 1 / len(rows), np.float32)
+            inputs = padded(PairList(pairs).inputs(np.arange(len(pairs))), size * self.candidates)
+            yield [*inputs, *padded([self._places[part], weights], size)]
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """Plain fine-tuning as a few-shot method."""
+
+    def task(
+        self, session: Session[CardT, PlainPrompt], rows: Rows[LanguageContent], _training: Sequence[Example[Any]] = ()
+    ) -> ClassifierTask[CardT]:
+        """Return the task of rows that are asked for."""
+        mask_id = load_vocabulary(session.checkpoint.vocab_path)["[MASK]"]
+        patterns = PatternEncoder(session.encoder, parse_plain(session.prompt.pattern), mask_id)
+        return ClassifierTask(session.card, session.prompt, session.encoder, rows, patterns)
+
+    def teacher(
+        self, session: Session[CardT, PlainPrompt], recipe: Recipe, training: list[Example[Any]]
+    ) -> ClassifierTeacher:
+        """Return the sequences of training rows. Raises UserError where rows have not as many candidates."""
+        task = self.task(session, Rows(training, "training"))
+        size = task.sizes[0]
+        if set(task.sizes) != {size}:
+            raise UserError(f"{session.card.title} train_{session.train}: rows with unlike numbers of candidates")
+        pairs = iter(task.pairs(task.contents))
+        lessons = [[next(pairs) for _ in range(size // task.width)] for _ in training]
+        places = [names.index(str(one.label)) for names, one in zip(task.candidates, training, strict=True)]
+        return ClassifierTeacher(recipe, lessons, places, task.width)
