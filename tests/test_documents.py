@@ -82,7 +82,7 @@ def test_published_numbers_are_the_file_s() -> None:
 
 
 def test_published_means_of_other_methods_are_the_file_s() -> None:
-    for script, method in (("pet", "pet_zero"), ("gpt", "gpt_zero")):
+    for script, method in (("pet", "pet_zero"), ("gpt", "gpt_zero"), ("fine_tuning", "fine_tuning_bert")):
         (record,) = find(method=method, source="A", dataset="score")
         for readme in READMES:
             lines = readme.read_text(encoding="utf-8").splitlines()

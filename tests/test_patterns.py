@@ -50,6 +50,8 @@ def cloze(pattern: str, words: str = CARD_WORDS) -> dict[str, object]:
         ("bustm", {"words": {"mine": {"words": {"0": "不", "1": "不"}}}, "methods": {}}, "several labels"),
         ("bustm", {"words": {"a": {"like": "b"}, "b": {"like": "a"}}, "methods": {}}, "like itself"),
         ("bustm", {"methods": {"clozes": {}}}, "methods.clozes"),
+        ("csl", {"methods": {"plain": {"pattern": "{other}||{text}{label}"}}}, "the slots of '{text}||{other}'"),
+        ("csl", {"methods": {"plain": {"pattern": "{text}||{text}"}}}, "no slot twice"),
     ],
 )
 def test_what_is_wrong_is_named(name: str, change: dict[str, object], named: str) -> None:
