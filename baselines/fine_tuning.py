@@ -15,7 +15,7 @@ Published by FewCLUE with Google's BERT, a single run: EPRSTMT 61.9, TNEWS 40.5,
 (datasets/published_results.yaml has all). How long these were trained is not said, so they are never beside ours.
 
   python baselines/fine_tuning.py --dataset eprstmt --output results
-  python baselines/fine_tuning.py --dataset tnews --train 0 --epochs 3 --save trained
+  python baselines/fine_tuning.py --dataset tnews --train 0 --save trained
 
 Cost: each epoch passes once over the rows, forward and back; ChID seven times.
 """
