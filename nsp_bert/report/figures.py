@@ -12,7 +12,7 @@ from plotly import graph_objects  # type: ignore[import-untyped]
 from nsp_bert.report.examples import shown_labels
 from nsp_bert.report.reader import ResultRun
 from nsp_bert.report.statistics import Histogram, has_candidates, margin_histogram, reliability, score_histogram
-from nsp_bert.results.summary import Confusion, CurvePoint, Summary
+from nsp_bert.results.summary import Confusion, CurvePoint, Summary, TrainingRecord
 from nsp_bert.results.tables import percent
 
 READABLE = 20  # labels that an axis has room for in its own size
@@ -46,6 +46,8 @@ def run_figures(run: ResultRun) -> list[Figure]:
             figures.append(reliability_figure(run))
     if run.summary.batch_curve:
         figures.append(curve_figure(run.summary.batch_curve))
+    if run.summary.training:
+        figures.append(training_figure(run.summary.training))
     return figures
 
 
@@ -182,6 +184,36 @@ def curve_figure(curve: list[CurvePoint]) -> Figure:
     )
     caption = "Ranking inside batches instead of thresholds. Shuffled: mean and standard deviation over random orders."
     return Figure("curve", "Batch curve", caption, plot, 320)
+
+
+def training_figure(training: TrainingRecord) -> Figure:
+    """Return the dev accuracy after each epoch, and which epoch was taken."""
+    epochs = list(range(1, len(training.epochs) + 1))
+    curve = graph_objects.Scatter(
+        x=epochs,
+        y=[epoch.dev_accuracy for epoch in training.epochs],
+        customdata=[epoch.loss for epoch in training.epochs],
+        name="dev",
+        mode="lines+markers",
+        line={"color": ACCENT},
+        hovertemplate="epoch %{x}<br>dev %{y:.2%}<br>loss %{customdata:.4f}",
+    )
+    best = graph_objects.Scatter(
+        x=[training.best_epoch],
+        y=[training.epochs[training.best_epoch - 1].dev_accuracy],
+        name="taken",
+        mode="markers",
+        marker={"color": INK, "size": 12, "symbol": "circle-open"},
+        hoverinfo="skip",
+    )
+    plot = figure_json(
+        [curve, best],
+        xaxis={"title": {"text": "epoch"}, "dtick": 1 if len(epochs) <= READABLE else None},
+        yaxis={"title": {"text": "dev accuracy"}, "tickformat": ".0%"},
+    )
+    steps, rows = training.steps, training.rows
+    caption = f"{steps:,} steps on {rows:,} rows. The best epoch on dev is taken, of equal ones the earlier."
+    return Figure("learning", "Learning curve", caption, plot, 280)
 
 
 def variants_figure(title: str, summaries: list[Summary], names: list[str]) -> Figure:

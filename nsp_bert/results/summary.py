@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nsp_bert.cards import validation_reasons
 from nsp_bert.errors import UserError
-from nsp_bert.rows import ALL_ROWS
+from nsp_bert.rows import ALL_ROWS, train_split
 
 ROWS, TEXTS = ".jsonl", ".texts.jsonl"  # endings of the files beside a summary
 NSP_BERT = "nsp_bert"  # the method without a name in file names
@@ -208,7 +208,7 @@ class Summary(Details):
     @property
     def choices(self) -> dict[str, Setting]:
         """The settings, with the training set of a method that has one."""
-        return self.settings | ({"train": self.train} if self.train is not None else {})
+        return self.settings | ({"train": train_split(self.train)} if self.train is not None else {})
 
     def to_json(self) -> str:
         """Return the text of the summary file; details that the run does not have are left out."""

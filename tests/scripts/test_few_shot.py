@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import nsp_bert_classification
 import nsp_bert_few_shot
+import nsp_bert_report
 from nsp_bert.answer_mapping import apply_thresholds, fit_thresholds
 from nsp_bert.methods import fitting
 
@@ -55,6 +56,13 @@ def test_what_a_run_leaves(whole: Path) -> None:
     mean = json.loads((whole / f"{STEM}.few_shot.json").read_text(encoding="utf-8"))
     assert list(mean["accuracies"]) == ["0", "1"]
     assert not list(whole.glob("*.unfinished"))
+
+
+def test_the_report_shows_the_course_of_a_training(whole: Path, tmp_path: Path) -> None:
+    assert nsp_bert_report.main([str(whole), "--output", str(tmp_path / "report.html")]) == 0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count("Learning curve") >= 2
+    assert "train_1" in page
 
 
 def test_the_saved_checkpoint_scores_the_same(whole: Path, tmp_path: Path) -> None:
