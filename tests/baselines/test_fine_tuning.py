@@ -27,12 +27,14 @@ from nsp_bert.tokenization import EncodedPair, make_pair_encoder
 
 TARGET = {"span1_text": "小明", "span1_index": 0, "span2_text": "他", "span2_index": 3}
 SWAPPED = {"span1_text": "小明", "span1_index": 1, "span2_text": "他", "span2_index": 0}
+OVERLAPPING = {"span1_text": "他们", "span1_index": 0, "span2_text": "他", "span2_index": 0}
 READ = [
     ("tnews", {"sentence": "股市a涨"}, ["[CLS]股市a涨[SEP]"]),
     ("ocnli", {"sentence1": "他走了", "sentence2": "他在"}, ["[CLS]他走了[SEP]", "他在[SEP]"]),
     ("csl", {"keyword": ["语言", "模型"], "abst": "我们"}, ["[CLS]语言模型[SEP]", "我们[SEP]"]),
     ("cluewsc", {"text": "小明说他累", "target": TARGET}, ["[CLS]_小明_说[他]累[SEP]"]),
     ("cluewsc", {"text": "他小明", "target": SWAPPED}, ["[CLS][他]_小明_[SEP]"]),
+    ("cluewsc", {"text": "他们走", "target": OVERLAPPING}, ["[CLS][_他]们_走[SEP]"]),
     ("chid", {"content": "他#idiom#走", "candidates": ["慢慢", "快"]}, ["[CLS]他慢慢走[SEP]", "[CLS]他快走[SEP]"]),
 ]
 
