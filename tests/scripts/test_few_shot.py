@@ -75,11 +75,11 @@ def test_the_saved_checkpoint_scores_the_same(whole: Path, tmp_path: Path) -> No
         np.testing.assert_allclose(row["scores"], other["scores"], atol=1e-5)
 
 
-@pytest.mark.parametrize(("moment", "number"), [("step", 5), ("keep_best", 1), ("save", 2), ("score", 1)])
+@pytest.mark.parametrize(("moment", "number"), [("step", 5), ("save", 2), ("score", 1)])
 def test_killed_anywhere_it_resumes_to_the_same(
     whole: Path, checkpoint_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, number: int
 ) -> None:
-    """In the second epoch's steps, while the best weights or the state are put away, and while the split is scored."""
+    """In the second epoch's steps, while its state is put away, and while the split is scored."""
     run = arguments(checkpoint_dir, tmp_path, "eprstmt")
     with monkeypatch.context() as patch:
         if moment == "score":
