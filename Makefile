@@ -16,7 +16,7 @@ run: $(INSTALLED)
 	$(VENV)/bin/python nsp_bert_classification.py --dataset eprstmt tnews
 
 test: $(INSTALLED) $(VENV)/installed-dev
-	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses=2 --dist=loadfile $(PYTEST_ARGS)
 
 check: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .
