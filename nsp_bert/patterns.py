@@ -255,7 +255,7 @@ class TopicPrompt:
     @property
     def shown(self) -> str:
         """The prompt in words."""
-        whitened = f", {self.whitening} whitened components" if self.whitening else ""
+        whitened = f", at most {self.whitening} whitened components" if self.whitening else ""
         return f"{self.pattern}, {self.reference} of the training rows{whitened}"
 
     def is_default(self, _card: MethodFacts) -> bool:

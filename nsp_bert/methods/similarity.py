@@ -67,7 +67,7 @@ class SimilarityTask(CandidatesTask[ClassificationCard, Text, TopicPrompt]):
 
     def pairs(self, contents: Iterable[Text]) -> Iterator[EncodedPair]:
         """Yield each text in the sentence about a topic."""
-        return (self.asked.sentence(content.slots, self.masks) for content in contents)
+        return self._encode((self.asked, content) for content in contents)
 
     def vectors(self, session: TopicSession) -> Scored:
         """Say what runs on what, and return the vectors of the training rows, then of the rows, one after the other."""
@@ -152,15 +152,16 @@ def cosines(
 def whiten(references: np.ndarray, rows: np.ndarray, components: int) -> tuple[np.ndarray, np.ndarray, int]:
     """Return references (m, k) and rows (n, k) as uncorrelated components of variance 1, and k.
 
-    Fitted on both, without labels (BERT-whitening, arXiv:2103.15316). k is `components`, or as many as the covariance
-    has: fewer vectors than dimensions leave it singular. Raises UserError where all vectors are alike.
+    Fitted on both, without labels (BERT-whitening, arXiv:2103.15316). k is `components`, or fewer: those that the
+    covariance has, and half as many as there are vectors. With one component less than vectors all of them would be
+    equally far from each other. Raises UserError where all vectors are alike.
     """
     from sklearn.decomposition import PCA
 
     both = np.concatenate([references, rows]).astype(np.float64)
     if (both == both[0]).all():
         raise UserError("--whitening: the vectors of all texts are alike, there is nothing to whiten")
-    most = min(components, len(both) - 1, both.shape[1])
+    most = min(components, max(len(both) // 2, 1), both.shape[1])
     fitted = PCA(most, whiten=True, svd_solver="full").fit(both)
     kept = int((fitted.explained_variance_ > SINGULAR * fitted.explained_variance_[0]).sum())
     whitened = fitted.transform(both)[:, :kept]
