@@ -304,4 +304,6 @@ def parse_options(parsed: argparse.Namespace) -> Options:
             "--submission predicts the whole of test.json once: leave out --limit, --sample, --ablate, --resume and"
             " --split"
         )
+    if len(options.train) > 1:
+        raise UserError("--submission is one prediction of each row: name one training set with --train")
     return options.model_copy(update={"split": SUBMISSION_SPLIT})

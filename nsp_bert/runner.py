@@ -17,7 +17,7 @@ from nsp_bert.errors import UserError
 from nsp_bert.files import locked_folder, remove_leftovers
 from nsp_bert.methods.health import chance_note
 from nsp_bert.options import ZERO_SHOT, Choices, Method, Options
-from nsp_bert.results.few_shot import write_means
+from nsp_bert.results.few_shot import write_mean
 from nsp_bert.results.fingerprint import take_fingerprint
 from nsp_bert.results.runs import Run, prepare_output, read_summaries, write_run
 from nsp_bert.results.submission import check_leaderboard, write_submission, zip_submissions
@@ -109,8 +109,8 @@ class Runner(Generic[CardT, PromptT]):
         folder = self._folder(session)
         summaries = [write_run(run, folder) if folder else run.summary for run in parts]
         self._summaries += summaries
-        if folder and complete:
-            write_means([one for one in self._summaries if one.dataset == summaries[0].dataset], folder)
+        if folder and complete and summaries[0].train is not None:
+            write_mean(summaries[0], folder)
         if session.files and complete:
             session.files.remove()
         if session.work and complete:
@@ -186,7 +186,11 @@ class Runner(Generic[CardT, PromptT]):
         kept = [one for one in there if one.complete and one.fingerprint == session.fingerprint]
         if not self._options.resume or not kept or len(kept) < kept[0].parts:
             return []
-        remove_journals(folder, file_stem(*own, session.train))
+        stem = file_stem(*own, session.train)
+        remove_journals(folder, stem)
+        shutil.rmtree(training_folder(folder, stem), ignore_errors=True)
+        if kept[0].train is not None:
+            write_mean(kept[0], folder)
         print(f"{session.title}: is there already in {folder}")
         return kept
 
@@ -197,7 +201,7 @@ class Runner(Generic[CardT, PromptT]):
             return session
         stem = file_stem(session.card.name, session.split, self._method.name, session.train)
         files = ScoreFiles(folder, stem, session.fingerprint.model_dump_json(), self._options.resume)
-        return replace(session, files=files, work=folder / f"{stem}.training.unfinished" if session.train else None)
+        return replace(session, files=files, work=training_folder(folder, stem) if session.train else None)
 
 
 def choose_cards(names: Sequence[str] | None, kind: Kind[CardT], language: str) -> list[CardT]:
@@ -209,6 +213,11 @@ def choose_cards(names: Sequence[str] | None, kind: Kind[CardT], language: str) 
     if not cards:
         raise UserError(f"no dataset of this script is in the model's language {language!r}; name one with --dataset")
     return sorted(cards, key=lambda card: names.index(card.name)) if names else cards
+
+
+def training_folder(folder: Path, stem: str) -> Path:
+    """Return where the training of a run is until its result is written."""
+    return folder / f"{stem}.training.unfinished"
 
 
 def training_splits(session: Session[CardT, PromptT]) -> list[str]:

@@ -17,8 +17,8 @@ from nsp_bert.cards import CANDIDATES_CONTRAST, CardT
 from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.checkpoints.vocabulary import load_vocabulary
 from nsp_bert.contents import Cloze
-from nsp_bert.errors import UserError
-from nsp_bert.methods.fitting import Arrays, make_optimization, padded, rows_in_part, rows_in_step
+from nsp_bert.methods.few_shot import lessons_of
+from nsp_bert.methods.fitting import Arrays, make_training, padded, rows_in_part, rows_in_step
 from nsp_bert.methods.language import LanguageContent
 from nsp_bert.options import Recipe
 from nsp_bert.pattern_encoding import PatternEncoder
@@ -76,14 +76,11 @@ class ClassifierTeacher:
         self._places = np.array(places, np.int32)
         self.rows, self.candidates = len(lessons), len(lessons[0])
 
-    def training(self, checkpoint: Checkpoint, recipe: Recipe) -> Training:
+    def training(self, checkpoint: Checkpoint) -> Training:
         """Return the model to train, with the checkpoint's weights and a new layer."""
         from nsp_bert.training.objectives import ClassifierTraining
 
-        made = (checkpoint.config, make_optimization(recipe), recipe.training_precision, recipe.training_seed)
-        training = ClassifierTraining(*made, self._classes, self.candidates)
-        training.load_weights(checkpoint)
-        return training
+        return make_training(ClassifierTraining, checkpoint, self._recipe, self._classes, self.candidates)
 
     def parts(self, rows: Sequence[int], _rng: np.random.Generator) -> Iterator[Arrays]:
         """Yield token_ids, segment_ids, position_ids int32 (B, T), places int32 (R,) and weights float32 (R,).
@@ -118,10 +115,6 @@ class FineTuning:
     ) -> ClassifierTeacher:
         """Return the sequences of training rows. Raises UserError where rows have not as many candidates."""
         task = self.task(session, Rows(training, "training"))
-        size = task.sizes[0]
-        if set(task.sizes) != {size}:
-            raise UserError(f"{session.card.title} train_{session.train}: rows with unlike numbers of candidates")
-        pairs = iter(task.pairs(task.contents))
-        lessons = [[next(pairs) for _ in range(size // task.width)] for _ in training]
+        lessons = lessons_of(task, session.title)
         places = [names.index(str(one.label)) for names, one in zip(task.candidates, training, strict=True)]
         return ClassifierTeacher(recipe, lessons, places, task.width)

@@ -14,14 +14,16 @@ from nsp_bert.answer_mapping import split_by_sizes
 from nsp_bert.cards import CardT
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.errors import UserError
+from nsp_bert.files import replacing_folder
 from nsp_bert.methods.fitting import BEST, Teacher, fit
-from nsp_bert.methods.scored import score_task, settled_run
+from nsp_bert.methods.scored import score_task, settled_run, table_of
 from nsp_bert.options import Recipe
 from nsp_bert.patterns import PromptT
 from nsp_bert.results.runs import Run
 from nsp_bert.rows import ContentT, Example, FewShotRows, Rows
-from nsp_bert.scoring.exact import Engine, PairTable, Question, settle
+from nsp_bert.scoring.exact import Engine, Question, settle
 from nsp_bert.session import Scorers, Session, Task
+from nsp_bert.tokenization import EncodedPair
 
 
 class FewShotMethod(Protocol):
@@ -39,7 +41,9 @@ def few_shot_run(session: Session[CardT, PromptT], method: FewShotMethod, rows: 
 
     `--save` keeps the trained checkpoint. Raises UserError as `fit`.
     """
-    recipe = session.recipe or Recipe()
+    recipe = session.recipe
+    if not recipe:
+        raise TypeError(f"{session.method.name} is not trained")
     print(f"{session.title}: training on {len(rows.training)} rows, {recipe.epochs} epochs, dev {len(rows.dev)} rows")
     dev = method.task(session, Rows(rows.dev, "dev"), rows.training)
     teacher, trained = method.teacher(session, recipe, rows.training), Trained(session)
@@ -83,8 +87,7 @@ class Trained(Generic[CardT, PromptT]):
 
 def accuracy(task: Task[ContentT], session: Session[CardT, PromptT]) -> float:
     """Return the share of a task's rows that a session's weights predict right."""
-    table = PairTable(task.pairs, task.contents, task.sizes, task.width)
-    scored = session.engine.score(table, progress=False)
+    scored = session.engine.score(table_of(task), progress=False)
     settle([Question([scored], task.undecided)])
     if not scored.complete:
         raise KeyboardInterrupt
@@ -108,9 +111,20 @@ def working_folder(session: Session[CardT, PromptT]) -> Iterator[Path]:
     yield session.work
 
 
+def lessons_of(task: Task[ContentT], title: str) -> list[list[EncodedPair]]:
+    """Return the sequences of each of a task's rows. Raises UserError where some rows have more than others."""
+    size = task.sizes[0]
+    if set(task.sizes) != {size}:
+        raise UserError(f"{title}: rows with unlike numbers of candidates")
+    pairs = iter(task.pairs(task.contents))
+    return [[next(pairs) for _ in range(size // task.width)] for _ in task.contents]
+
+
 def keep(folder: Path, target: Path) -> None:
-    """Copy a checkpoint. Raises UserError where it cannot be written."""
+    """Copy a checkpoint, in one step. Raises UserError where it cannot be written."""
     try:
-        shutil.copytree(folder, target, dirs_exist_ok=True)
+        with replacing_folder(target) as unfinished:
+            for path in folder.iterdir():
+                shutil.copyfile(path, unfinished / path.name)
     except OSError as error:
         raise UserError(f"--save {target}: cannot be written ({error.strerror}); choose another folder") from error

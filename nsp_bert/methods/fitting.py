@@ -38,7 +38,7 @@ class Teacher(Protocol):
     rows: int
     candidates: int
 
-    def training(self, checkpoint: Checkpoint, recipe: Recipe) -> Training:
+    def training(self, checkpoint: Checkpoint) -> Training:
         """Return the model to train, with the checkpoint's weights."""
 
     def parts(self, rows: Sequence[int], rng: np.random.Generator) -> Iterator[Arrays]:
@@ -75,9 +75,8 @@ def fit(
     its last epoch. Raises UserError where loss or weights are no numbers in the first epoch, and where memory is short.
     """
     lessons = Lessons(teacher.rows, rows_in_step(recipe, teacher.candidates), recipe.training_seed)
-    training = teacher.training(checkpoint, recipe)
+    training, epochs = begin(teacher, checkpoint, folder, settings)
     schedule = make_schedule(recipe, recipe.epochs * lessons.steps)
-    epochs = resumed(training, folder, settings)
     with progress_bar(recipe.epochs * lessons.steps, "training", " steps") as bar:
         bar.update(training.step)
         for number in range(len(epochs), recipe.epochs):
@@ -125,7 +124,12 @@ def rows_in_step(recipe: Recipe, candidates: int) -> int:
 
 def rows_in_part(recipe: Recipe, candidates: int, longest: int) -> int:
     """Return how many lessons of so many sequences, as long as the longest of a step, are computed together."""
-    return max(recipe.part_tokens // (-(-longest // LENGTHS) * LENGTHS) // candidates, 1)
+    return max(recipe.part_tokens // padded_length(longest) // candidates, 1)
+
+
+def padded_length(longest: int) -> int:
+    """Return the length that sequences of up to so many tokens are filled up to."""
+    return -(-longest // LENGTHS) * LENGTHS
 
 
 def make_schedule(recipe: Recipe, steps: int) -> Schedule:
@@ -134,26 +138,46 @@ def make_schedule(recipe: Recipe, steps: int) -> Schedule:
     return Schedule(recipe.learning_rate, warmup, steps - warmup if recipe.decay else 0, steps)
 
 
-def make_optimization(recipe: Recipe) -> Optimization:
-    """Return the optimiser's settings."""
-    return Optimization(recipe.weight_decay, recipe.clip_norm, beta_2=recipe.beta_2, epsilon=recipe.epsilon)
+def make_training(kind: Callable[..., Training], checkpoint: Checkpoint, recipe: Recipe, *own: object) -> Training:
+    """Return a model of a kind to train by a recipe, with the checkpoint's weights; `own` is what the kind asks for."""
+    optimization = Optimization(recipe.weight_decay, recipe.clip_norm, beta_2=recipe.beta_2, epsilon=recipe.epsilon)
+    training = kind(checkpoint.config, optimization, recipe.training_precision, recipe.training_seed, *own)
+    training.load_weights(checkpoint)
+    return training
 
 
-def resumed(training: Training, folder: Path, settings: dict[str, str]) -> list[Epoch]:
-    """Continue what a folder holds of the same settings, else empty it; return the epochs that are done."""
+def begin(
+    teacher: Teacher, checkpoint: Checkpoint, folder: Path, settings: dict[str, str]
+) -> tuple[Training, list[Epoch]]:
+    """Return the model to train and the epochs that are done: what a folder holds of the same settings, else none.
+
+    What is there of other settings, or damaged, goes.
+    """
+    training = teacher.training(checkpoint)
     recover_folder(folder / STATE)
+    if is_of(folder, settings):
+        try:
+            training.restore_state(folder / STATE)
+            return training, Curve.model_validate_json(curve_path(folder, training).read_text(encoding="utf-8")).epochs
+        except (UserError, OSError, ValueError):
+            print("what there is of this training is damaged: it begins anew")
+            training = teacher.training(checkpoint)  # some of the damaged weights may be in the one above
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return training, []
+
+
+def is_of(folder: Path, settings: dict[str, str]) -> bool:
+    """Return whether a training's folder holds a state of these settings."""
     try:
         check_settings(folder / STATE, settings)
-        training.restore_state(folder / STATE)
-        return Curve.model_validate_json(curve_path(folder, training).read_text(encoding="utf-8")).epochs
-    except (UserError, OSError, ValueError):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        return []
+    except UserError:
+        return False
+    return True
 
 
 def save(training: Training, epochs: list[Epoch], folder: Path, settings: dict[str, str]) -> None:
-    """Write what `resumed` reads: the curve of this step first, which is none without its state."""
+    """Write what `begin` reads: the curve of this step first, which is none without its state."""
     write_text(Curve(epochs=epochs).model_dump_json(), curve_path(folder, training))
     training.save_state(folder / STATE, settings)
 
@@ -180,6 +204,6 @@ def padded(arrays: Arrays, rows: int) -> list[np.ndarray]:
     found = []
     for array in arrays:
         short = rows - array.shape[0]
-        width = [(0, -array.shape[1] % LENGTHS)] if array.ndim > 1 else []
+        width = [(0, padded_length(array.shape[1]) - array.shape[1])] if array.ndim > 1 else []
         found.append(np.pad(array, [(0, short), *width]))
     return found

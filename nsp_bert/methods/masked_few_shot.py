@@ -14,7 +14,7 @@ import numpy as np
 
 from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.checkpoints.vocabulary import load_vocabulary
-from nsp_bert.methods.fitting import LENGTHS, Arrays, make_optimization, padded
+from nsp_bert.methods.fitting import Arrays, make_training, padded, padded_length, rows_in_part, rows_in_step
 from nsp_bert.methods.language import MaskedTask, make_task
 from nsp_bert.options import Recipe
 from nsp_bert.rows import Example, Rows
@@ -55,21 +55,18 @@ class MaskedTeacher:
         self._mask_id, self._vocabulary = mask_id, vocabulary
         self.rows = len(lessons)
 
-    def training(self, checkpoint: Checkpoint, recipe: Recipe) -> Training:
+    def training(self, checkpoint: Checkpoint) -> Training:
         """Return the model to train, with the checkpoint's weights."""
         from nsp_bert.training.objectives import MaskedTraining
 
-        optimization = make_optimization(recipe)
-        training = MaskedTraining(checkpoint.config, optimization, recipe.training_precision, recipe.training_seed)
-        training.load_weights(checkpoint)
-        return training
+        return make_training(MaskedTraining, checkpoint, self._recipe)
 
     def parts(self, rows: Sequence[int], rng: np.random.Generator) -> Iterator[Arrays]:
         """Yield token_ids, segment_ids, position_ids (B, T), places, tokens and weights (P,), which add up to 1."""
         asked = [self._asked(self._lessons[row], rng) for row in rows]
         count = sum(len(one.places) for one in asked)
-        longest = -(-max(len(one.pair.token_ids) for one in asked) // LENGTHS) * LENGTHS
-        size = min(max(self._recipe.part_tokens // longest, 1), self._recipe.step_rows)
+        longest = padded_length(max(len(one.pair.token_ids) for one in asked))
+        size = min(rows_in_part(self._recipe, 1, longest), rows_in_step(self._recipe, 1))
         for start in range(0, len(asked), size):
             yield self._part(asked[start : start + size], size, longest, 1 / count)
 

@@ -16,8 +16,8 @@ import numpy as np
 from nsp_bert.answer_mapping import fit_thresholds
 from nsp_bert.cards import ClassificationCard, ClozeCard, CoreferenceCard, SentencePairCard
 from nsp_bert.checkpoints.checkpoint import Checkpoint
-from nsp_bert.errors import UserError
-from nsp_bert.methods.fitting import Arrays, make_optimization, padded, rows_in_part, rows_in_step
+from nsp_bert.methods.few_shot import lessons_of
+from nsp_bert.methods.fitting import Arrays, make_training, padded, rows_in_part, rows_in_step
 from nsp_bert.options import Recipe
 from nsp_bert.rows import Example, Rows
 from nsp_bert.scoring.windows import PairList
@@ -69,15 +69,11 @@ class NextSentenceTeacher:
         self.rows, every = targets.shape
         self.candidates = every if recipe.negatives is None else min(recipe.negatives + 1, every)
 
-    def training(self, checkpoint: Checkpoint, recipe: Recipe) -> Training:
+    def training(self, checkpoint: Checkpoint) -> Training:
         """Return the model to train, with the checkpoint's weights."""
         from nsp_bert.training.objectives import NextSentenceTraining
 
-        optimization = make_optimization(recipe)
-        made = (checkpoint.config, optimization, recipe.training_precision, recipe.training_seed)
-        training = NextSentenceTraining(*made, recipe.loss or "bce", self.candidates)
-        training.load_weights(checkpoint)
-        return training
+        return make_training(NextSentenceTraining, checkpoint, self._recipe, self._recipe.loss, self.candidates)
 
     def parts(self, rows: Sequence[int], rng: np.random.Generator) -> Iterator[Arrays]:
         """Yield token_ids, segment_ids, position_ids (B, T), targets and weights (B,), which add up to 1."""
@@ -87,11 +83,14 @@ class NextSentenceTeacher:
         weight = 1 / (len(pairs) if self._recipe.loss == "bce" else len(rows))
         weights = np.full(len(pairs), weight, np.float32)
         whole = 1 if self._recipe.loss == "bce" else self.candidates
+        most = (
+            min(rows_in_step(self._recipe, self.candidates), self.rows) * self.candidates
+        )  # shorter steps are filled up
         size = whole * rows_in_part(self._recipe, whole, max(len(pair.token_ids) for pair in pairs))
         for start in range(0, len(pairs), size):
             part = slice(start, start + size)
             inputs = PairList(pairs[part]).inputs(np.arange(len(pairs[part])))
-            yield padded([*inputs, targets[part], weights[part]], min(size, self._step_size(whole)))
+            yield padded([*inputs, targets[part], weights[part]], min(size, most))
 
     def _candidates(self, row: int, rng: np.random.Generator) -> np.ndarray:
         """Return the places of a row's pairs in the step: all, or the true one with some of the others, drawn."""
@@ -100,11 +99,6 @@ class NextSentenceTeacher:
             return every
         true = int(self._targets[row].argmax())
         return np.array([true, *rng.permutation(np.delete(every, true))[: self.candidates - 1]])
-
-    def _step_size(self, whole: int) -> int:
-        """Return the pairs of a whole step, to which its last and shorter one is filled up: one shape, one graph."""
-        rows = min(rows_in_step(self._recipe, self.candidates), self.rows)
-        return -(-rows * self.candidates // whole) * whole
 
 
 @dataclass(frozen=True)
@@ -131,11 +125,7 @@ class NspFewShot:
             targets = np.array(places, np.float32)[:, None] / (len(labels) - 1)
             return NextSentenceTeacher(recipe, [[pair] for pair in task.pairs(contents)], targets)
         asked = self.task(session, Rows(training, "training"), [])
-        size = asked.sizes[0]
-        if set(asked.sizes) != {size}:
-            raise UserError(f"{session.card.title} train_{session.train}: rows with unlike numbers of candidates")
-        pairs = iter(asked.pairs(contents))
-        lessons = [[next(pairs) for _ in range(size)] for _ in contents]
-        labels = session.card.label_values or tuple(map(str, range(size)))
+        lessons = lessons_of(asked, session.title)
+        labels = session.card.label_values or tuple(map(str, range(len(lessons[0]))))
         targets = np.array([[str(example.label) == label for label in labels] for example in training], np.float32)
         return NextSentenceTeacher(recipe, lessons, targets)

@@ -18,9 +18,14 @@ from nsp_bert.session import PromptT, Session, Task
 
 def score_task(task: Task[ContentT], session: Session[CardT, PromptT]) -> Scored:
     """Say what runs on what, and return the scores of a task's pairs."""
-    table = PairTable(task.pairs, task.contents, task.sizes, task.width)
+    table = table_of(task)
     session.announce(task, table.pairs)
     return session.score(table)
+
+
+def table_of(task: Task[ContentT]) -> PairTable[ContentT]:
+    """Return a task's pairs."""
+    return PairTable(task.pairs, task.contents, task.sizes, task.width)
 
 
 def settled_run(

@@ -7,8 +7,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from nsp_bert.files import write_text
+from nsp_bert.results.runs import read_summary
 from nsp_bert.results.summary import Record, Setting, Share, Summary, file_stem
-from nsp_bert.rows import FEW_ALL
+from nsp_bert.rows import FEW_ALL, FIVE
 
 
 class FewShot(Record):
@@ -64,8 +65,27 @@ def _mean(runs: list[Summary]) -> FewShot:
     )
 
 
-def write_means(summaries: Iterable[Summary], folder: Path) -> None:
-    """Write `<dataset>.<split>.<method>.few_shot.json` for each mean."""
-    for mean in means(summaries):
-        stem = file_stem(mean.dataset, mean.split, mean.method, None)
-        write_text(mean.model_dump_json(indent=2) + "\n", folder / f"{stem}.few_shot.json")
+def write_mean(written: Summary, folder: Path) -> None:
+    """Write `<dataset>.<split>.<method>.few_shot.json`, the mean of the runs in a folder that were made like this one.
+
+    Where these are no two the file goes: the runs of another mean are not there any more.
+    """
+    own = (written.dataset, written.split, written.method)
+    there = (read_summary(folder / f"{file_stem(*own, train)}.json") for train in FIVE)
+    path = folder / f"{file_stem(*own, None)}.few_shot.json"
+    found = means(one for one in there if one and made_like(one, written))
+    for mean in found:
+        write_text(mean.model_dump_json(indent=2) + "\n", path)
+    if not found:
+        path.unlink(missing_ok=True)
+
+
+def made_like(one: Summary, other: Summary) -> bool:
+    """Return whether two runs differ in their training set alone."""
+    if not (one.fingerprint and other.fingerprint):
+        return False
+    makings = [
+        (run.checkpoint, run.code, {key: value for key, value in run.settings.items() if key != "train"})
+        for run in (one.fingerprint, other.fingerprint)
+    ]
+    return makings[0] == makings[1]

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +133,11 @@ class Training(ABC):
         self._drawn.assign(self._step)
 
     def save_state(self, folder: Path, settings: dict[str, str]) -> None:
-        """Write weights, optimiser and step into `folder`, replacing what is there in one step."""
-        with replacing_folder(folder) as unfinished:
+        """Write weights, optimiser and step into `folder`, replacing what is there in one step.
+
+        Raises UserError where that cannot be written.
+        """
+        with written_in_one_step(folder) as unfinished:
             self._state.write(str(unfinished / "state"))
             (unfinished / SETTINGS).write_text(settings_text(settings), encoding="utf-8")
 
@@ -153,8 +157,11 @@ class Training(ABC):
         self._bert.load_weights_from_checkpoint(str(checkpoint.prefix), found)
 
     def export(self, folder: Path, vocab_path: Path) -> None:
-        """Write `bert_config.json`, `vocab.txt` and `bert_model.ckpt.*`, float32, under Google's variable names."""
-        with replacing_folder(folder) as unfinished:
+        """Write `bert_config.json`, `vocab.txt` and `bert_model.ckpt.*`, float32, under Google's variable names.
+
+        Raises UserError where that cannot be written.
+        """
+        with written_in_one_step(folder) as unfinished:
             write_tensors(unfinished / "bert_model.ckpt", self.tensors())
             (unfinished / "bert_config.json").write_text(json.dumps(self.config, indent=2) + "\n", encoding="utf-8")
             shutil.copyfile(vocab_path, unfinished / "vocab.txt")
@@ -168,6 +175,17 @@ class Training(ABC):
                     value = weight.numpy().astype(np.float32)
                     found[name] = value.T if name == "cls/seq_relationship/output_weights" else value
         return found
+
+
+@contextmanager
+def written_in_one_step(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder that replaces `folder` in the end. Raises UserError where there is no room for it."""
+    try:
+        with replacing_folder(folder) as unfinished:
+            yield unfinished
+    except (OSError, tf.errors.OpError) as error:
+        reason = str(error).partition(" [Op:")[0].rpartition("; ")[2]  # TensorFlow's comes between operation and place
+        raise UserError(f"{folder}: cannot be written ({reason}); make room and start again") from error
 
 
 def tensors(arrays: Arrays) -> list[Any]:

@@ -113,14 +113,23 @@ def test_whitened_as_bert_whitening_writes_it(run: Runs, vector: Callable[..., n
 
 
 def test_a_singular_covariance_leaves_fewer_components() -> None:
-    """Five vectors in twenty dimensions span four."""
-    vectors = np.random.default_rng(0).normal(size=(5, 20)).astype(np.float32)
-    references, rows, kept = whiten(vectors[:3], vectors[3:], 256)
-    assert (kept, references.shape, rows.shape) == (4, (3, 4), (2, 4))
+    """Twenty vectors in twenty dimensions that span four."""
+    rng = np.random.default_rng(0)
+    vectors = (rng.normal(size=(20, 4)) @ rng.normal(size=(4, 20))).astype(np.float32)
+    references, rows, kept = whiten(vectors[:12], vectors[12:], 256)
+    assert (kept, references.shape, rows.shape) == (4, (12, 4), (8, 4))
     both = np.concatenate([references, rows])
     np.testing.assert_allclose(np.cov(both.T), np.eye(4), atol=1e-4)
     with pytest.raises(UserError, match="alike"):
         whiten(np.ones((3, 4), np.float32), np.ones((2, 4), np.float32), 2)
+
+
+def test_few_texts_leave_fewer_components_than_would_make_all_of_them_alike() -> None:
+    """With as many components as vectors less one, the cosine of any two whitened vectors is the same."""
+    vectors = np.random.default_rng(0).normal(size=(30, 40)).astype(np.float32)
+    references, rows, kept = whiten(vectors[:10], vectors[10:], 256)
+    assert kept == 15
+    assert angles(rows, references).std() > 0.1
 
 
 def test_nearest_and_mean_of_several_rows_and_none() -> None:
@@ -142,6 +151,25 @@ def test_the_mean_of_five(run: Runs, tmp_path: Path, capsys: pytest.CaptureFixtu
     out = capsys.readouterr().out
     assert f"TNEWS: mean {100 * mean(accuracies):.2f}, standard deviation" in out
     assert "first 6 of 60 rows + 45 training rows = 51 sequences" in out
+
+
+def test_the_mean_is_that_of_the_runs_in_the_folder(run: Runs, tmp_path: Path, checkpoint_dir: Path) -> None:
+    """Also of runs one by one; of runs that another one has replaced there is none."""
+    output = tmp_path / "folder"
+    common = ["--model", str(checkpoint_dir), "--data-dir", str(SAMPLE), "--dataset", "tnews", "--limit", str(ROWS)]
+    common += ["--output", str(output), "--overwrite"]
+    mean_file = output / "tnews.test_public.similarity.few_shot.json"
+    assert similarity.main([*common, "--train", "3"]) == 0
+    assert not mean_file.exists()
+    assert similarity.main([*common, "--train", "0"]) == 0
+    assert list(json.loads(mean_file.read_text(encoding="utf-8"))["accuracies"]) == ["0", "3"]
+    assert similarity.main([*common, "--train", "0", "--reference", "mean"]) == 0
+    assert not mean_file.exists()
+
+
+def test_a_submission_is_of_one_training_set(checkpoint_dir: Path, expect_error: Callable[..., str]) -> None:
+    line = expect_error(similarity.main, "--model", checkpoint_dir, "--submission", "s", "--dataset", "tnews")
+    assert "name one training set with --train" in line
 
 
 def test_resume_and_another_run(

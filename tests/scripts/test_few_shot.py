@@ -95,6 +95,22 @@ def test_killed_anywhere_it_resumes_to_the_same(
     assert next(curves) == next(curves)
 
 
+@pytest.mark.parametrize("damaged", ["curve.*.json", "state/state.data-*"])
+def test_a_damaged_state_begins_anew(
+    whole: Path, checkpoint_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: str
+) -> None:
+    """From the checkpoint's weights, not from what could still be read."""
+    run = arguments(checkpoint_dir, tmp_path, "eprstmt")
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting, "step", interrupt_at(5, fitting.step))
+        with pytest.raises(KeyboardInterrupt):
+            nsp_bert_few_shot.main(run)
+    (path,) = (tmp_path / f"{STEM}.train_0.training.unfinished").glob(damaged)
+    path.write_bytes(path.read_bytes()[:20])
+    assert nsp_bert_few_shot.main([*run, "--resume"]) == 0
+    assert read(tmp_path, f"{STEM}.train_0")[1] == read(whole, f"{STEM}.train_0")[1]
+
+
 def interrupt_at(number: int, function: Callable) -> Callable:
     """Return a function whose call of that number is interrupted."""
     calls = itertools.count(1)
@@ -110,10 +126,14 @@ def interrupt_at(number: int, function: Callable) -> Callable:
 def test_what_is_finished_is_not_trained_again(
     whole: Path, checkpoint_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """What a kill between the result and the end left of the training goes."""
+    left = whole / f"{STEM}.train_1.training.unfinished" / "state"
+    left.mkdir(parents=True)
     monkeypatch.setattr("nsp_bert_few_shot.few_shot_run", None)
     more = ("--train", "0", "1", "--resume")
     assert nsp_bert_few_shot.main(arguments(checkpoint_dir, whole, "eprstmt", *more)) == 0
     assert f"EPRSTMT test_public train_1: is there already in {whole}" in capsys.readouterr().out
+    assert not left.parent.exists()
 
 
 @pytest.mark.parametrize(

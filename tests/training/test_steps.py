@@ -20,6 +20,7 @@ from conftest import ROOT
 
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.checkpoints.tensors import read_tensors
+from nsp_bert.errors import UserError
 from nsp_bert.pretraining.trainer import Pretraining
 from nsp_bert.training.loop import Training, tensors
 from nsp_bert.training.objectives import ClassifierTraining, MaskedTraining, NextSentenceTraining
@@ -199,6 +200,9 @@ def test_a_classifier_is_in_the_exported_checkpoint(checkpoint_dir: Path, tmp_pa
     training.train(CASES["classifier"].batch(), learning_rate=RATE)
     training.export(tmp_path / "trained", open_checkpoint(str(checkpoint_dir)).vocab_path)
     checkpoint = open_checkpoint(str(tmp_path / "trained"), needs=("encoder", "pooler", "classifier"))
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    with pytest.raises(UserError, match="cannot be written"):
+        training.export(tmp_path / "file" / "trained", checkpoint.vocab_path)
     expected, found = training.tensors(), read_tensors(checkpoint.prefix)
     assert expected["output_weights"].shape == (3, random_checkpoint.config()["hidden_size"])
     assert expected.keys() == found.keys()
