@@ -28,11 +28,11 @@ import nsp_bert.start  # noqa: F401
 
 from nsp_bert.cli import make_parser, parse_options
 from nsp_bert.method_options import add_training_options
+from nsp_bert.method_prompts import PlainChoice
 from nsp_bert.methods.classifier import FineTuning
 from nsp_bert.methods.few_shot import few_shot_run
 from nsp_bert.methods.language import LanguageCard
 from nsp_bert.options import Method, Options, Recipe, Recipes
-from nsp_bert.patterns import PlainChoice
 from nsp_bert.prompts import PlainPrompt
 from nsp_bert.runner import Runner
 from nsp_bert.terminal import run_main

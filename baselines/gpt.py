@@ -23,10 +23,10 @@ import nsp_bert.start  # noqa: F401
 
 from nsp_bert.cli import make_parser, parse_options
 from nsp_bert.method_options import add_pattern_options
+from nsp_bert.method_prompts import PatternChoice, PatternPrompt
 from nsp_bert.methods.language import CausalTask, LanguageCard, make_task, with_shared_words
 from nsp_bert.methods.scored import score_task, settled_run
 from nsp_bert.options import Method, Options
-from nsp_bert.patterns import PatternChoice, PatternPrompt
 from nsp_bert.results.published import paper_number
 from nsp_bert.runner import Runner
 from nsp_bert.terminal import run_main

@@ -30,12 +30,12 @@ from dataclasses import replace
 
 from nsp_bert.cli import make_parser, parse_options
 from nsp_bert.method_options import add_pattern_options, add_training_options
+from nsp_bert.method_prompts import PatternChoice, PatternPrompt
 from nsp_bert.methods.few_shot import few_shot_run
 from nsp_bert.methods.language import LanguageCard, MaskedTask, make_task, with_shared_words
 from nsp_bert.methods.masked_few_shot import MaskedFewShot
 from nsp_bert.methods.scored import score_task, settled_run
 from nsp_bert.options import Method, Options, Recipe, Recipes
-from nsp_bert.patterns import PatternChoice, PatternPrompt
 from nsp_bert.results.published import paper_number
 from nsp_bert.results.runs import Run
 from nsp_bert.runner import Runner

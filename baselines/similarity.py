@@ -24,9 +24,9 @@ import nsp_bert.start  # noqa: F401
 from nsp_bert.cards import ClassificationCard
 from nsp_bert.cli import make_parser, parse_options
 from nsp_bert.method_options import add_topic_options
+from nsp_bert.method_prompts import TopicChoice
 from nsp_bert.methods.similarity import compare_runs, make_task
 from nsp_bert.options import Method, Options
-from nsp_bert.patterns import TopicChoice
 from nsp_bert.runner import Runner
 from nsp_bert.terminal import run_main
 from utils import load_examples, load_training

@@ -116,6 +116,7 @@ class ClassificationCard(CardBase):
     script = "nsp_bert_classification.py"
     slots = frozenset({"text"})
     plain_pattern = "{text}"
+    described_slots = frozenset({"text", "label"})
 
     task: Literal["classification"]
     fields: ClassificationFields
@@ -160,6 +161,7 @@ class SentencePairCard(CardBase):
     script = "nsp_bert_sentence_pair.py"
     slots = frozenset({"text", "other"})
     plain_pattern = "{text}||{other}"
+    described_slots = frozenset({"text", "other"})
 
     task: Literal["sentence-pair"]
     fields: PairFields
@@ -195,6 +197,7 @@ class CoreferenceCard(CardBase):
     script = "nsp_bert_coreference_resolution.py"
     slots = frozenset({"text", "pronoun", "span"})
     plain_pattern = "{marked}"
+    described_slots = frozenset({"marked", "pronoun", "span"})
 
     task: Literal["coreference"]
     fields: CoreferenceFields
@@ -222,6 +225,7 @@ class ClozeCard(CardBase):
     script = "nsp_bert_cloze_style.py"
     slots = frozenset({"before", "after"})
     plain_pattern = "{before}{label}{after}"
+    described_slots = frozenset({"before", "after", "label"})
 
     task: Literal["cloze"]
     fields: ClozeFields

@@ -8,8 +8,9 @@ from typing import get_args
 
 from nsp_bert.cards import CardT, Kind, cards_of
 from nsp_bert.cli import number, positive, whole
+from nsp_bert.method_prompts import Reference
 from nsp_bert.options import Recipes
-from nsp_bert.patterns import CARD_WORDS, Reference
+from nsp_bert.patterns import CARD_WORDS
 from nsp_bert.rows import FEW_ALL, FIVE
 
 WHITENED = 256  # components of --whitening, as the makers of BERT-whitening have it

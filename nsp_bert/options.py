@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from nsp_bert.cards import Card, CardBase, CardT
 from nsp_bert.checkpoints.model_cards import Head
 from nsp_bert.errors import UserError
-from nsp_bert.patterns import PromptT, Reference
+from nsp_bert.method_prompts import PromptT, Reference
 from nsp_bert.prompts import Position, Positions, Prompt, Stages
 from nsp_bert.results.summary import NSP_BERT
 from nsp_bert.rows import FIRST_SEED, Selection

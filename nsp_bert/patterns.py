@@ -1,40 +1,23 @@
-"""Prompts of the other methods: patterns with slots, and named words for the labels."""
+"""What a card says for the other methods: patterns with slots, and named words for the labels."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, model_validator
-from typing_extensions import Self, TypeVar
+from typing_extensions import Self
 
-from nsp_bert.errors import UserError
-from nsp_bert.prompts import PlainPrompt, Prompt, Strict
+from nsp_bert.prompts import Strict
 
 LABEL = "label"
 CARD_WORDS = "card"  # the name of the label words that NSP prompts have
 BETWEEN_SEGMENTS = "||"
-Reference = Literal["nearest", "mean"]
-MethodCardT = TypeVar("MethodCardT", bound="MethodCard")
+PatternKind = Literal["cloze", "causal", "lm_bff", "adapet", "entailment"]
 SLOT = re.compile(r"\{(\w*)\}")
-
-
-class MethodCard(Protocol):
-    """A card with facts for other methods."""
-
-    name: str
-    title: str
-    methods: Methods
-    plain_pattern: ClassVar[str]
-
-    def word_set(self, name: str) -> dict[str, str]:
-        """Return label value -> word of a set. Raises ValueError where there is none."""
-
-    def model_copy(self, *, update: dict[str, object]) -> Self:
-        """Return a copy with other values."""
 
 
 class Slot(NamedTuple):
@@ -133,6 +116,18 @@ class LanguageFacts(OtherFacts):
     words: str = CARD_WORDS
 
 
+class DescriptionFacts(OtherFacts):
+    """A text, `||` and what is said of it, with {label} where a label's word or a candidate is part of that."""
+
+    pattern: PlainText
+    words: str = CARD_WORDS
+
+    @property
+    def describes(self) -> bool:
+        """Whether each label has a description of its own."""
+        return LABEL in parse_plain(self.pattern).slots
+
+
 class PlainFacts(OtherFacts):
     """In what order a row is read without a prompt, and what replaces the card's own."""
 
@@ -149,187 +144,37 @@ class TopicFacts(Strict):
 class Methods(Strict):
     """What the methods take that are not NSP-BERT.
 
-    `cloze` masked, `causal` language models, `topic` similarity, `plain` a classifier, which takes no prompt.
+    `cloze`, `lm_bff` and `adapet` are for masked, `causal` for causal language models, `entailment` for a classifier of
+    a text with a description, `topic` for similarity, `plain` for a classifier without a prompt.
     """
 
     cloze: LanguageFacts | None = None
     causal: LanguageFacts | None = None
+    lm_bff: LanguageFacts | None = None
+    adapet: LanguageFacts | None = None
+    entailment: DescriptionFacts | None = None
     topic: TopicFacts | None = None
     plain: PlainFacts | None = None
+
+    def of_kind(self, kind: PatternKind) -> LanguageFacts | DescriptionFacts | None:
+        """Return the pattern of a kind, None where the card has none."""
+        facts: LanguageFacts | DescriptionFacts | None = getattr(self, kind)
+        return facts
 
     @property
     def word_sets(self) -> set[str]:
         """The names of the sets of words."""
-        return {facts.words for facts in (self.cloze, self.causal, self.topic) if facts}
+        own = {facts.words for facts in (*self._language, self.topic) if facts}
+        return own | ({self.entailment.words} if self.entailment and self.entailment.describes else set())
 
     @property
     def patterns(self) -> list[str]:
-        """Every pattern with {label}."""
-        own = [facts.pattern for facts in (self.cloze, self.causal) if facts]
-        return [*own, *(self.topic.patterns if self.topic else ())]
-
-
-@dataclass(frozen=True)
-class PatternPrompt:
-    """One choice of a pattern and of the words, for a language model: `kind` is its key in the card."""
-
-    kind: Literal["cloze", "causal"]
-    pattern: str
-    words: str
+        """Every pattern of a language model, and about a topic."""
+        return [*(facts.pattern for facts in self._language), *(self.topic.patterns if self.topic else ())]
 
     @property
-    def settings(self) -> dict[str, str | int | None]:
-        """What a result file says of it."""
-        return {"pattern": self.pattern, "words": self.words}
-
-    @property
-    def shown(self) -> str:
-        """The prompt in words."""
-        return f"{self.pattern}, words {self.words}"
-
-    def is_default(self, card: MethodFacts) -> bool:
-        """Return whether it is the card's own."""
-        facts = card.methods.cloze if self.kind == "cloze" else card.methods.causal
-        return facts is not None and (self.pattern, self.words) == (facts.pattern, facts.words)
-
-    def is_comparable(self, card: MethodFacts) -> bool:
-        """Return whether a published number may be beside it: one is known for the card's own alone."""
-        return self.is_default(card)
-
-
-@dataclass(frozen=True)
-class PatternChoice:
-    """The pattern of a kind in the card, with the words of the user's choice or the card's."""
-
-    kind: Literal["cloze", "causal"]
-    words: str | None = None
-
-    def prompts(self, card: MethodCard) -> Iterator[PatternPrompt]:
-        """Yield one prompt. Raises UserError where the card has no such pattern, or no such words."""
-        facts = self._facts(card)
-        if not facts:
-            raise UserError(self.missing(card))
-        words = self.words or facts.words
-        try:
-            card.word_set(words)
-        except ValueError as error:
-            raise UserError(f"--words {words}: {card.title}: {error}") from error
-        yield PatternPrompt(self.kind, facts.pattern, words)
-
-    def missing(self, card: MethodCard) -> str:
-        """Return what the card lacks, in a line; empty where nothing."""
-        return "" if self._facts(card) else no_pattern(card, self.kind)
-
-    def card(self, card: MethodCardT) -> MethodCardT:
-        """Return a card with the joiner and the length that the pattern was published with."""
-        facts = self._facts(card)
-        return card.model_copy(update=facts.replaced if facts else {})
-
-    def folder(self, _prompt: PatternPrompt) -> str:
-        """Return no folder: there is one prompt."""
-        return ""
-
-    def _facts(self, card: MethodCard) -> LanguageFacts | None:
-        return card.methods.cloze if self.kind == "cloze" else card.methods.causal
-
-
-@dataclass(frozen=True)
-class TopicPrompt:
-    """One choice of a sentence about a topic that rows are put into, and of how their vectors are compared.
-
-    `number` counts the card's patterns from 1 and is None for the text alone; `whitening` is the number of components.
-    """
-
-    number: int | None
-    pattern: str
-    words: str
-    reference: Reference = "nearest"
-    whitening: int | None = None
-
-    @property
-    def settings(self) -> dict[str, str | int | None]:
-        """What a result file says of it."""
-        compared = {"reference": self.reference, "whitening": self.whitening}
-        return {"pattern": self.pattern, "words": self.words} | compared
-
-    @property
-    def shown(self) -> str:
-        """The prompt in words."""
-        whitened = f", at most {self.whitening} whitened components" if self.whitening else ""
-        return f"{self.pattern}, {self.reference} of the training rows{whitened}"
-
-    def is_default(self, _card: MethodFacts) -> bool:
-        """Return whether it is the card's first pattern, compared in the plain way."""
-        return (self.number, self.reference, self.whitening) == (1, "nearest", None)
-
-    def is_comparable(self, _card: MethodFacts) -> bool:
-        """Return that no published number may be beside it: which rows those were made with is not said."""
-        return False
-
-
-@dataclass(frozen=True)
-class TopicChoice:
-    """The number of a card's pattern about a topic, None for the text alone, and how vectors are compared."""
-
-    number: int | None
-    reference: Reference = "nearest"
-    whitening: int | None = None
-
-    def prompts(self, card: MethodCard) -> Iterator[TopicPrompt]:
-        """Yield one prompt. Raises UserError where the card has no such pattern."""
-        facts = card.methods.topic
-        if not facts:
-            raise UserError(self.missing(card))
-        if self.number and self.number > len(facts.patterns):
-            raise UserError(f"--prompt {self.number}: {card.title} has {len(facts.patterns)} patterns about a topic")
-        pattern = facts.patterns[self.number - 1] if self.number else "{text}"
-        yield TopicPrompt(self.number, pattern, facts.words, self.reference, self.whitening)
-
-    def missing(self, card: MethodCard) -> str:
-        """Return what the card lacks, in a line; empty where nothing."""
-        return "" if card.methods.topic else no_pattern(card, "topic")
-
-    def card(self, card: MethodCardT) -> MethodCardT:
-        """Return the card as it is."""
-        return card
-
-    def folder(self, _prompt: TopicPrompt) -> str:
-        """Return no folder: there is one prompt."""
-        return ""
-
-
-class PlainChoice:
-    """Rows without a prompt, read as the card says or, where it says nothing, as all of its task."""
-
-    def prompts(self, card: MethodCard) -> Iterator[PlainPrompt]:
-        """Yield the one prompt."""
-        facts = card.methods.plain
-        yield PlainPrompt(facts.pattern if facts else card.plain_pattern)
-
-    def missing(self, _card: MethodCard) -> str:
-        """Return nothing: no card has to say anything."""
-        return ""
-
-    def card(self, card: MethodCardT) -> MethodCardT:
-        """Return a card with what it says of rows without a prompt."""
-        facts = card.methods.plain
-        return card.model_copy(update=facts.replaced if facts else {})
-
-    def folder(self, _prompt: PlainPrompt) -> str:
-        """Return no folder: there is one prompt."""
-        return ""
-
-
-def no_pattern(card: MethodCard, kind: str) -> str:
-    """Return that a card lacks the pattern of a method, in a line."""
-    return (
-        f"datasets/cards/{card.name}.yaml has no {kind} under methods, a pattern with {{{LABEL}}}; datasets/README.md"
-        " has an example"
-    )
-
-
-AnyPrompt = Prompt | PatternPrompt | TopicPrompt | PlainPrompt
-PromptT = TypeVar("PromptT", bound=AnyPrompt, default=Prompt)
+    def _language(self) -> list[LanguageFacts]:
+        return [facts for facts in (self.cloze, self.causal, self.lm_bff, self.adapet) if facts]
 
 
 class MethodFacts(Strict):
@@ -337,6 +182,7 @@ class MethodFacts(Strict):
 
     slots: ClassVar[frozenset[str]] = frozenset()  # that a pattern fills from a row of the task, all of them
     plain_pattern: ClassVar[str] = ""  # of a row of the task without a prompt
+    described_slots: ClassVar[frozenset[str]] = frozenset()  # of a row of the task with a description
 
     words: dict[str, WordSet] = Field(default={}, description="named words of the labels, beside the card's own")
     methods: Methods = Methods()
@@ -388,4 +234,8 @@ class MethodFacts(Strict):
         plain, own = self.methods.plain, parse_plain(self.plain_pattern)
         if plain and set(parse_plain(plain.pattern).slots) != set(own.slots):
             raise ValueError(f"methods: {plain.pattern!r} must hold the slots of {self.plain_pattern!r} and no other")
+        described = self.methods.entailment
+        if described and set(parse_plain(described.pattern).slots) != self.described_slots:
+            wanted = ", ".join(f"{{{slot}}}" for slot in sorted(self.described_slots))
+            raise ValueError(f"methods: {described.pattern!r} must hold {wanted} and no other slot")
         return self

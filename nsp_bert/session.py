@@ -15,8 +15,8 @@ from nsp_bert.cards import SAMPLE_DIR, CardBase, CardT
 from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.errors import UserError
 from nsp_bert.files import DATASETS
+from nsp_bert.method_prompts import AnyPrompt, PromptT
 from nsp_bert.options import Method, Options, Recipe
-from nsp_bert.patterns import AnyPrompt, PromptT
 from nsp_bert.prompts import Prompt, Template
 from nsp_bert.results.runs import Subject
 from nsp_bert.results.summary import Fingerprint

@@ -29,7 +29,7 @@ from nsp_bert.encoding import (
     encode_mentions,
     encode_sentence_pairs,
 )
-from nsp_bert.patterns import PromptT
+from nsp_bert.method_prompts import PromptT
 from nsp_bert.prompts import Prompt, Template
 from nsp_bert.rows import ContentT, Example, Rows
 from nsp_bert.tokenization import EncodedPair, PairEncoder

@@ -16,7 +16,7 @@ from nsp_bert.results.fingerprint import imported_files
 # each other; the rest are files.
 FLOORS = (
     ("errors", "environment", "files", "terminal", "start"),
-    ("prompts", "patterns", "cards", "rows", "own_input"),
+    ("prompts", "patterns", "method_prompts", "cards", "rows", "own_input"),
     ("checkpoints/",),
     ("tokenization", "contents", "encoding", "pattern_encoding", "knowledge_base", "answer_mapping", "tasks"),
     ("scoring/", "training/"),

@@ -15,10 +15,10 @@ from nsp_bert.cards import CardT
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.errors import UserError
 from nsp_bert.files import replacing_folder
+from nsp_bert.method_prompts import PromptT
 from nsp_bert.methods.fitting import BEST, Teacher, fit
 from nsp_bert.methods.scored import score_task, settled_run, table_of
 from nsp_bert.options import Recipe
-from nsp_bert.patterns import PromptT
 from nsp_bert.results.runs import Run
 from nsp_bert.rows import ContentT, Example, FewShotRows, Rows
 from nsp_bert.scoring.exact import Engine, Question, settle

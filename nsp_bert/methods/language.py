@@ -21,8 +21,9 @@ from nsp_bert.cards import (
 from nsp_bert.checkpoints.vocabulary import load_vocabulary
 from nsp_bert.contents import Cloze, Mention, SentencePair, Text
 from nsp_bert.errors import UserError
+from nsp_bert.method_prompts import PatternPrompt
 from nsp_bert.pattern_encoding import PatternEncoder
-from nsp_bert.patterns import PatternPrompt, parse_pattern
+from nsp_bert.patterns import parse_pattern
 from nsp_bert.results.metrics import Accuracy
 from nsp_bert.results.runs import Run
 from nsp_bert.results.summary import SHARED_WORDS

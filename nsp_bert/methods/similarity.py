@@ -17,10 +17,11 @@ from nsp_bert.cards import ClassificationCard
 from nsp_bert.checkpoints.vocabulary import load_vocabulary
 from nsp_bert.contents import Text
 from nsp_bert.errors import UserError
+from nsp_bert.method_prompts import Reference, TopicPrompt
 from nsp_bert.methods.language import check_words
 from nsp_bert.methods.scored import settled_run
 from nsp_bert.pattern_encoding import PatternEncoder
-from nsp_bert.patterns import TEXT_ALONE, Reference, TopicPrompt, parse_pattern
+from nsp_bert.patterns import TEXT_ALONE, parse_pattern
 from nsp_bert.results.published import find, load_published
 from nsp_bert.results.runs import Run
 from nsp_bert.rows import Example, Rows

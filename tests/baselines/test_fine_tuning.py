@@ -18,10 +18,11 @@ from nsp_bert.cards import ClozeCard, CoreferenceCard, load_card
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.checkpoints.vocabulary import load_vocabulary
 from nsp_bert.contents import parse_row
+from nsp_bert.method_prompts import PlainChoice
 from nsp_bert.methods.classifier import ClassifierTask, ClassifierTeacher
 from nsp_bert.options import Recipe
 from nsp_bert.pattern_encoding import PatternEncoder
-from nsp_bert.patterns import PlainChoice, parse_plain
+from nsp_bert.patterns import parse_plain
 from nsp_bert.rows import Example, Rows
 from nsp_bert.tokenization import EncodedPair, make_pair_encoder
 
