@@ -43,6 +43,7 @@ class Recipe(BaseModel):
     training_seed: int = 1
     loss: Literal["bce", "softmax"] | None = None
     negatives: int | None = None
+    ratio: Literal["1", "8", "all"] | None = None
     weight_decay: float = 0.0
     warmup: float = 0.0
     decay: bool = False

@@ -52,6 +52,8 @@ def cloze(pattern: str, words: str = CARD_WORDS) -> dict[str, object]:
         ("bustm", {"methods": {"clozes": {}}}, "methods.clozes"),
         ("csl", {"methods": {"plain": {"pattern": "{other}||{text}{label}"}}}, "the slots of '{text}||{other}'"),
         ("csl", {"methods": {"plain": {"pattern": "{text}||{text}"}}}, "no slot twice"),
+        ("csl", {"methods": {"entailment": {"pattern": "{text}||{label}"}}}, "no word for the label '0'"),
+        ("tnews", {"methods": {"entailment": {"pattern": "{text}||新闻"}}}, "must hold {label}, {text}"),
     ],
 )
 def test_what_is_wrong_is_named(name: str, change: dict[str, object], named: str) -> None:
@@ -83,6 +85,7 @@ def test_all_nine_have_patterns_and_splits() -> None:
         card = load_card(name)
         assert card.methods.cloze
         assert card.methods.causal
+        assert card.methods.entailment
         assert len(card.splits) == 14
         assert bool(card.words) == (card.task != "cloze")
 

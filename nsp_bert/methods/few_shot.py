@@ -113,11 +113,17 @@ def working_folder(session: Session[CardT, PromptT]) -> Iterator[Path]:
 
 def lessons_of(task: Task[ContentT], title: str) -> list[list[EncodedPair]]:
     """Return the sequences of each of a task's rows. Raises UserError where some rows have more than others."""
+    size = common_size(task, title)
+    pairs = iter(task.pairs(task.contents))
+    return [[next(pairs) for _ in range(size // task.width)] for _ in task.contents]
+
+
+def common_size(task: Task[ContentT], title: str) -> int:
+    """Return how many scores each row of a task has. Raises UserError where some have more than others."""
     size = task.sizes[0]
     if set(task.sizes) != {size}:
         raise UserError(f"{title}: rows with unlike numbers of candidates")
-    pairs = iter(task.pairs(task.contents))
-    return [[next(pairs) for _ in range(size // task.width)] for _ in task.contents]
+    return size
 
 
 def keep(folder: Path, target: Path) -> None:

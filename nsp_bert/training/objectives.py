@@ -84,7 +84,8 @@ class ClassifierTraining(Training):
     """Classes by a new layer on the pooled [CLS], with dropout before it (BERT, section 4.1): cross-entropy.
 
     A batch is token_ids, segment_ids, position_ids int32 (B, T), classes int32 (R,) and weights float32 (R,). Where a
-    row has several `candidates`, the layer has one class and the candidates of a row compete.
+    row has several `candidates`, the layer has one class and the candidates of a row compete. With one class alone a
+    row is of it (1) or not (0): binary cross-entropy.
     """
 
     def __init__(
@@ -115,7 +116,10 @@ class ClassifierTraining(Training):
         _, pooled = self._encoder([token_ids, segment_ids, position_ids], training=training)
         logits = self._dropout(tf.cast(pooled, tf.float32), training=training) @ self._kernel + self._bias
         logits = tf.reshape(logits, [-1, self._classes * self._candidates])
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits)
+        if logits.shape[1] == 1:
+            losses = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(classes, tf.float32), logits[:, 0])
+        else:
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits)
         loss = tf.reduce_sum(losses * weights)
         return loss, loss[None]
 

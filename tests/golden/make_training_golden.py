@@ -99,6 +99,7 @@ def batch() -> dict[str, list]:
         "is_next": [1.0, 0.0, 0.0, 1.0],
         "right_candidates": [0.0, 1.0, 1.0, 0.0],
         "classes": [2, 0, 1, 2],
+        "is_right": [1, 0, 0, 1],
         "candidates": [1, 0],
         "candidate_weights": [0.4, 0.6],
         "mlm_weights": [1.0, 1.0, 1.0, 1.0, 1.0, 0.0],
@@ -158,6 +159,12 @@ def classified(model: BertForSequenceClassification, arrays: dict[str, Tensor]) 
     return (losses * arrays["row_weights"]).sum()
 
 
+def right_or_not(model: BertForSequenceClassification, arrays: dict[str, Tensor]) -> Tensor:
+    """Binary cross-entropy of the one logit of every pair."""
+    logits, answers, weights = model(**inputs(arrays)).logits[:, 0], arrays["is_right"].double(), arrays["row_weights"]
+    return functional.binary_cross_entropy_with_logits(logits, answers, weights, reduction="sum")
+
+
 def classified_candidates(model: BertForSequenceClassification, arrays: dict[str, Tensor]) -> Tensor:
     """Cross-entropy over the two candidates of a row, each having one logit."""
     logits = model(**inputs(arrays)).logits.reshape(2, 2)
@@ -187,6 +194,7 @@ CASES = {
     "next_sentence_softmax": Case(BertForNextSentencePrediction, competing),
     "masked": Case(BertForMaskedLM, masked),
     "classifier": Case(BertForSequenceClassification, classified, classifier(3)),
+    "classifier_binary": Case(BertForSequenceClassification, right_or_not, classifier(1)),
     "classifier_candidates": Case(BertForSequenceClassification, classified_candidates, classifier(1)),
     "pretraining": Case(BertForPreTraining, pretrained),
 }

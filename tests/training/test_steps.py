@@ -67,6 +67,7 @@ CASES = {
     ),
     "masked": Case(MaskedTraining, {}, (*PAIRS, "places", "tokens", "token_weights")),
     "classifier": Case(ClassifierTraining, {"classes": 3}, (*PAIRS, "classes", "row_weights")),
+    "classifier_binary": Case(ClassifierTraining, {"classes": 1}, (*PAIRS, "is_right", "row_weights")),
     "classifier_candidates": Case(
         ClassifierTraining, {"classes": 1, "candidates": 2}, (*PAIRS, "candidates", "candidate_weights")
     ),
