@@ -1,7 +1,8 @@
 """Layer normalisation and GELU, each compiled with its gradient into one pass over memory (benchmarks/README.md).
 
 bert4keras builds them from a dozen element-wise operations, which on a CPU cost a small BERT more time than its matrix
-products. Importing this module imports TensorFlow.
+products. TensorFlow keeps what a custom gradient refers to for good: each is inside a function of its own, which knows
+its arguments alone and no model. Importing this module imports TensorFlow.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ def _gelu_gradient(inputs: Any, upstream: Any) -> Any:
     return tf.cast(tf.cast(upstream, tf.float32) * slope, inputs.dtype)
 
 
+@tf.function
 @tf.custom_gradient
 def gelu(inputs: Any) -> Any:
     """Return the exact GELU (by erf) of any float tensor."""
@@ -67,15 +69,21 @@ def _layer_norm_gradient(inputs: Any, gamma: Any, upstream: Any, epsilon: float)
     return tf.cast(scale * slope, inputs.dtype), tf.cast(to_gamma, gamma.dtype), tf.cast(to_beta, gamma.dtype)
 
 
+@tf.function
+@tf.custom_gradient
+def layer_norm(inputs: Any, gamma: Any, beta: Any, epsilon: Any) -> Any:
+    """Return the inputs (…, width) normalised over their last axis, in their dtype; epsilon is a scalar tensor."""
+
+    def gradient(upstream: Any) -> tuple[Any, ...]:
+        return *_layer_norm_gradient(inputs, gamma, upstream, epsilon), tf.zeros_like(epsilon)
+
+    return _layer_norm(inputs, gamma, beta, epsilon), gradient
+
+
 class FusedLayerNormalization(LayerNormalization):
     """bert4keras' layer normalisation, forward and backward in one pass each."""
 
     def call(self, inputs: Any) -> Any:
         """Return the inputs (…, width) normalised over their last axis, in their dtype."""
-
-        @tf.custom_gradient
-        def normalize(x: Any, gamma: Any, beta: Any) -> Any:
-            gradient = lambda upstream: _layer_norm_gradient(x, gamma, upstream, self.epsilon)  # noqa: E731
-            return _layer_norm(x, gamma, beta, self.epsilon), gradient
-
-        return normalize(inputs, tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta))
+        gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
+        return layer_norm(inputs, gamma, beta, tf.constant(self.epsilon, tf.float32))

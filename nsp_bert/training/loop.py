@@ -128,7 +128,8 @@ class Training(ABC):
     def _apply(self, gradients: list[Any]) -> None:
         if self._clip_norm:
             gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm)
-        self._optimizer.apply_gradients(zip(gradients, self._variables, strict=True))
+        pairs = zip(gradients, self._variables, strict=True)
+        self._optimizer.apply_gradients(pairs, skip_gradients_aggregation=True)  # there is one replica
         self._step.assign_add(1)
         self._drawn.assign(self._step)
 

@@ -196,6 +196,19 @@ def test_a_resumed_run_takes_the_same_step(name: str, checkpoint_dir: Path, tmp_
         np.testing.assert_array_equal(value, other[variable], err_msg=variable)
 
 
+def test_trainings_leave_no_gradients_behind(checkpoint_dir: Path) -> None:
+    """TensorFlow keeps custom gradients, and what they refer to, for good: a run trains once for each training set."""
+    from tensorflow.python.framework import ops
+
+    batch, counts = CASES["classifier"].batch(), []
+    for _ in range(2):
+        training = start("classifier", checkpoint_dir)
+        training.train(batch, learning_rate=RATE)
+        training.train(batch, batch, learning_rate=RATE)
+        counts.append(len(ops.gradient_registry.list()))
+    assert counts[0] == counts[1]
+
+
 def test_a_classifier_is_in_the_exported_checkpoint(checkpoint_dir: Path, tmp_path: Path) -> None:
     training = start("classifier", checkpoint_dir)
     training.train(CASES["classifier"].batch(), learning_rate=RATE)
