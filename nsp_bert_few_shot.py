@@ -26,12 +26,13 @@ from nsp_bert.methods.few_shot import few_shot_run
 from nsp_bert.methods.nsp_few_shot import FewShotCard, NspFewShot
 from nsp_bert.options import Method, Options, Recipe, Recipes
 from nsp_bert.prompts import Prompt
+from nsp_bert.results.summary import NSP_FEW_SHOT
 from nsp_bert.runner import Runner
 from nsp_bert.terminal import run_main
 from utils import load_few_shot
 
 RECIPES = Recipes(Recipe(loss="bce"))
-FEW_SHOT = Method("nsp_bert_few_shot", ("encoder", "pooler", "NSP"), "next-sentence", RECIPES)
+FEW_SHOT = Method(NSP_FEW_SHOT, ("encoder", "pooler", "NSP"), "next-sentence", RECIPES)
 
 
 def main(arguments: list[str] | None) -> int:

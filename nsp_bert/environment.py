@@ -11,6 +11,7 @@ import contextlib
 import gc
 import importlib.util
 import os
+import resource
 import sys
 import warnings
 from collections.abc import Iterator
@@ -124,3 +125,9 @@ def _garbage_left_alone() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def peak_memory() -> int:
+    """Return the largest resident memory of this process so far, in MiB."""
+    unit = 1024 if sys.platform == "darwin" else 1  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit // 1024

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import resource
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from nsp_bert.checkpoints.checkpoint import Checkpoint
+from nsp_bert.environment import peak_memory
 from nsp_bert.errors import UserError
 from nsp_bert.files import recover_folder, write_text
 from nsp_bert.options import Recipe
@@ -191,12 +190,6 @@ def keep_best(folder: Path) -> None:
     """Put the current checkpoint in the place of the best."""
     shutil.rmtree(folder / BEST, ignore_errors=True)
     (folder / CURRENT).rename(folder / BEST)
-
-
-def peak_memory() -> int:
-    """Return the largest resident memory of this process so far, in MiB."""
-    unit = 1024 if sys.platform == "darwin" else 1  # bytes there, KiB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit // 1024
 
 
 def padded(arrays: Arrays, rows: int) -> list[np.ndarray]:

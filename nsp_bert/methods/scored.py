@@ -8,6 +8,7 @@ import numpy as np
 
 from nsp_bert.answer_mapping import Predictions, split_by_sizes
 from nsp_bert.cards import SAMPLES_CONTRAST, CardT
+from nsp_bert.environment import peak_memory
 from nsp_bert.results.published import Published
 from nsp_bert.results.runs import Answer, Run, rounded
 from nsp_bert.results.summary import Details, PrecisionCheck
@@ -66,6 +67,8 @@ def make_run(
         published=published if scored.complete and session.as_published else None,
         pairs=scored.pairs,
         seconds=scored.seconds,
+        passes=sum(task.sizes) // task.width,
+        peak_memory_mib=peak_memory(),
         headline="accuracy_thresholds" if task.mapping == SAMPLES_CONTRAST else None,
         details=Details(thresholds=thresholds, precision_check=twice),
         notes=precision_notes(session.engine, scored, check),

@@ -128,6 +128,7 @@ def _run(
         run,
         subject=replace(run.subject, train=train),
         settings=run.settings | {"whitening": kept},
+        passes=len(rows) + len(references),
         notes=(*run.notes, *_notes(task, session, [label for n, label in enumerate(labels) if n not in places])),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nsp_bert.cards import Card, load_card, load_cards
@@ -24,13 +25,14 @@ CONTRAST: dict[str, dict[str, Value]] = {  # column of samples-contrast -> what 
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its file name, title and a line that says what it holds."""
+    """A table with its file name, title, a line that says what it holds, and lines to be read below it."""
 
     name: str
     title: str
     note: str
     headers: list[str]
     rows: list[list[str]]
+    below: Sequence[str] = ()
 
 
 def all_tables(summaries: list[Summary]) -> list[Table]:

@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 
 from nsp_bert.files import write_text
 from nsp_bert.results.runs import read_summary
-from nsp_bert.results.summary import Record, Setting, Share, Summary, file_stem
+from nsp_bert.results.summary import FEW_SHOT, Record, Setting, Share, Summary, file_stem
 from nsp_bert.rows import FEW_ALL, FIVE
 
 
@@ -72,7 +72,7 @@ def write_mean(written: Summary, folder: Path) -> None:
     """
     own = (written.dataset, written.split, written.method)
     there = (read_summary(folder / f"{file_stem(*own, train)}.json") for train in FIVE)
-    path = folder / f"{file_stem(*own, None)}.few_shot.json"
+    path = folder / f"{file_stem(*own, None)}.{FEW_SHOT}.json"
     found = means(one for one in there if one and made_like(one, written))
     for mean in found:
         write_text(mean.model_dump_json(indent=2) + "\n", path)

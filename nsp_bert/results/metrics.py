@@ -14,6 +14,7 @@ import numpy as np
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
 SEED = 0
+WILSON, CLUSTERED = "wilson", "bootstrap over clusters"  # how an interval was made
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 from nsp_bert import __version__
 from nsp_bert.errors import UserError
 from nsp_bert.files import ROOT, digest, write_json_lines, write_text
-from nsp_bert.results.metrics import Accuracy, clustered_interval, label_metrics
+from nsp_bert.results.metrics import CLUSTERED, WILSON, Accuracy, clustered_interval, label_metrics
 from nsp_bert.results.published import Published
 from nsp_bert.results.summary import (
     ROWS,
@@ -91,9 +91,10 @@ class Subject:
 class Run:
     """One dataset scored by one model in one way: what the result files and the final table say of it.
 
-    `answers` are in file order; all of them or none have a label. `pairs` were scored in `seconds`. `headline` names
-    the mapping that made the predictions where a task has several, `extra` holds the accuracies of the others,
-    `details` what else the summary says, and `notes` the lines below the table.
+    `answers` are in file order; all of them or none have a label. `pairs` were scored in `seconds`; the scores come
+    from `passes` of the model, which may have been made in an earlier attempt. `headline` names the mapping that made
+    the predictions where a task has several, `extra` holds the accuracies of the others, `details` what else the
+    summary says, and `notes` the lines below the table.
     """
 
     subject: Subject
@@ -105,6 +106,8 @@ class Run:
     published: Published | None
     pairs: int
     seconds: float
+    passes: int | None = None
+    peak_memory_mib: int | None = None
     headline: str | None = None
     extra: dict[str, Accuracy] = field(default_factory=dict)
     details: Details = field(default_factory=Details)
@@ -127,10 +130,10 @@ class Run:
         others = {name: one.value for name, one in (named | self.extra).items()}
         clusters = [answer.cluster for answer in self.answers]
         if clusters[0] is None:
-            interval, method = accuracy.interval, "wilson"
+            interval, method = accuracy.interval, WILSON
         else:
             right = [answer.label == answer.prediction for answer in self.answers]
-            interval, method = clustered_interval(right, clusters), "bootstrap over clusters"
+            interval, method = clustered_interval(right, clusters), CLUSTERED
         found = {"accuracy": accuracy.value, "accuracy_interval": interval, "interval_method": method} | others
         if self.subject.labels:
             truths, guesses = [str(one.label) for one in self.answers], [one.prediction for one in self.answers]
@@ -164,6 +167,8 @@ class Run:
             versions=versions(),
             seconds=round(self.seconds, 3),
             pairs_per_second=round(rate, 1),
+            passes=self.passes,
+            peak_memory_mib=self.peak_memory_mib,
             fingerprint=self.fingerprint,
             parts=self.parts,
             files={},
@@ -205,13 +210,19 @@ def write_run(run: Run, folder: Path) -> Summary:
         print(f"{path}: the complete result that is there stays; the interrupted run is not written")
         return run.summary
     texts = ({"index": answer.index} | answer.shown for answer in run.answers)
-    rows = (answer.row for answer in run.answers)
+    clusters: dict[Hashable, int] = {}
+    rows = (answer.row | cluster_number(answer, clusters) for answer in run.answers)
     files = {
         ending: write_json_lines(lines, folder / (stem + ending)) for ending, lines in ((TEXTS, texts), (ROWS, rows))
     }
     summary = run.summary.model_copy(update={"files": files})
     write_text(summary.to_json(), path)
     return summary
+
+
+def cluster_number(answer: Answer, known: dict[Hashable, int]) -> dict[str, int]:
+    """Return what a line says of the rows that belong together: a number, which `known` keeps; nothing without any."""
+    return {} if answer.cluster is None else {"cluster": known.setdefault(answer.cluster, len(known))}
 
 
 def read_summaries(folder: Path, card: str, split: str, method: str, train: str | None) -> Iterator[Summary]:

@@ -13,6 +13,8 @@ from nsp_bert.rows import ALL_ROWS, train_split
 
 ROWS, TEXTS = ".jsonl", ".texts.jsonl"  # endings of the files beside a summary
 NSP_BERT = "nsp_bert"  # the method without a name in file names
+FEW_SHOT = "few_shot"
+NSP_FEW_SHOT = f"{NSP_BERT}_{FEW_SHOT}"
 SHARED_WORDS = "accuracy_shared_words"  # labels of one word count as one
 CONTENT_FREE, ENSEMBLE = "content-free", "ensemble"
 CALIBRATIONS = (CONTENT_FREE, ENSEMBLE)
@@ -169,8 +171,9 @@ class Details(Record):
 class Summary(Details):
     """One run: dataset x split x model x method (x train x seed), its settings, its numbers, what it was made from.
 
-    `labels` are in the order of a row's scores, empty where rows differ. `parts` is how many runs the dataset gives.
-    `files` holds the SHA-256 of the files beside the summary, by their endings: the three are of one run or of none.
+    `labels` are in the order of a row's scores, empty where rows differ. So many `passes` of the model made the scores;
+    the memory is the largest of the process until then. `parts` is how many runs the dataset gives. `files` holds the
+    SHA-256 of the files beside the summary, by their endings: the three are of one run or of none.
     """
 
     dataset: str
@@ -195,6 +198,8 @@ class Summary(Details):
     versions: dict[str, str]
     seconds: Annotated[float, Field(ge=0)]
     pairs_per_second: Annotated[float, Field(ge=0)]
+    passes: Annotated[int, Field(ge=0)] | None = None
+    peak_memory_mib: Annotated[int, Field(ge=0)] | None = None
     fingerprint: Fingerprint | None
     parts: Annotated[int, Field(ge=1)]
     files: dict[str, str]
