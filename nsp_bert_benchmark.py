@@ -3,6 +3,7 @@ r"""Run datasets x models x prompts and lay the results out as the paper's table
   python nsp_bert_benchmark.py --output results
   python nsp_bert_benchmark.py --models google-bert-zh --prompts templates \
     --output results
+  python nsp_bert_benchmark.py --methods all --output results
 
 Every dataset is run by its own script with --resume: a result that is in the output folder, complete and made from
 the same data, checkpoint, code and settings, is not computed again, so that an interrupted benchmark goes on where it
@@ -10,8 +11,13 @@ stopped. In the end DIR/tables.md, and a CSV and a LaTeX file a table: Table 1 (
 model and template, samples-contrast in batches, --calibration, and the ablations. Table 1 is also printed. --dataset
 takes other datasets too, a card of your own among them: they are beside the nine and have no part in the score.
 
+--methods runs other methods beside NSP-BERT zero-shot, each by its own script and recipe, those that are trained on
+five training sets. Three more tables then: accuracy of methods x datasets, the published rows above each method; tests
+against NSP-BERT on the same rows, with Holm's correction; costs. What a method cannot do (a dataset of another task, a
+checkpoint without its head) is told in a line and leaves its cell empty. docs/results.md says how the tests are made.
+
 Cost in pairs a model on test_public: --prompts default 0.4 M, templates 1.1 M, all 2.2 M, nearly all of them for
-classification.
+classification. Of other methods their scripts tell; few-shot NSP-BERT on IFLYTEK is the longest.
 """
 
 from __future__ import annotations
@@ -19,9 +25,11 @@ from __future__ import annotations
 import nsp_bert.start  # noqa: F401
 
 import argparse
+import importlib
 import json
+import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,17 +41,22 @@ import nsp_bert_sentence_pair
 from nsp_bert.cards import SAMPLES_CONTRAST, Card, card_names, load_card, load_cards
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL
-from nsp_bert.cli import add_row_options, add_scoring_options, new_parser
-from nsp_bert.errors import UserError
-from nsp_bert.files import locked_folder, write_text
+from nsp_bert.cli import add_row_options, add_scoring_options, new_parser, number, positive
+from nsp_bert.errors import UnsuitableError, UserError
+from nsp_bert.files import ROOT, locked_folder
+from nsp_bert.method_options import add_training_sets
 from nsp_bert.options import ZERO_SHOT, Options, PromptOptions
-from nsp_bert.results.benchmark_tables import FEWCLUE, PUBLISHED, Table, all_tables
+from nsp_bert.results.benchmark_tables import FEWCLUE, Table, all_tables, tell_titles_apart
+from nsp_bert.results.comparison import compare, read_outcome
+from nsp_bert.results.comparison_tables import comparison_tables
 from nsp_bert.results.fingerprint import checkpoint_digest
 from nsp_bert.results.runs import prepare_output, read_summaries
-from nsp_bert.results.summary import CALIBRATIONS, ENSEMBLE, NSP_BERT, Summary
-from nsp_bert.results.tables import comma_separated, latex, markdown, print_groups
+from nsp_bert.results.summary import CALIBRATIONS, ENSEMBLE, NSP_BERT, NSP_FEW_SHOT, Summary
+from nsp_bert.results.table_files import print_main_tables, write_tables
+from nsp_bert.rows import train_split
 from nsp_bert.scoring.precision import AUTO
-from nsp_bert.terminal import INTERRUPTED, plain_console, run_main
+from nsp_bert.session import choose_data
+from nsp_bert.terminal import INTERRUPTED, run_main
 
 SCRIPTS: dict[str, Callable[[Options], int]] = {
     "classification": nsp_bert_classification.run,
@@ -53,6 +66,45 @@ SCRIPTS: dict[str, Callable[[Options], int]] = {
     "entity-linking": nsp_bert_entity_linking.run,
 }
 DEFAULT, TEMPLATES, ALL = "default", "templates", "all"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the comparison: its name for --methods, whether it has training sets, and its published methods.
+
+    `own_method` is the name in result files, and of the script, where that is not the row's.
+    """
+
+    name: str
+    published: tuple[str, ...] = ()
+    few_shot: bool = False
+    own_method: str = ""
+
+    @property
+    def method(self) -> str:
+        """The name in result files."""
+        return self.own_method or self.name
+
+    def run(self, card: Card, options: Options) -> int:
+        """Run the script on a dataset and return its exit status."""
+        if self.name == NSP_BERT:
+            return SCRIPTS[card.task](options)
+        scripts = str(ROOT / "baselines")
+        if scripts not in sys.path:
+            sys.path.append(scripts)
+        script: Callable[[Options], int] = importlib.import_module(self.method).run
+        return script(options)
+
+
+METHODS = (  # in the order of the tables: a new one is a line here
+    Entry(NSP_BERT, ("nsp_bert",)),
+    Entry("pet", ("pet_zero",)),
+    Entry("gpt", ("gpt_zero",)),
+    Entry(NSP_FEW_SHOT, few_shot=True),
+    Entry("pet_few_shot", ("pet",), few_shot=True, own_method="pet"),
+    Entry("fine_tuning", ("fine_tuning_bert", "fine_tuning_roberta", "fine_tuning_ernie"), few_shot=True),
+    Entry("similarity", ("similarity",), few_shot=True),
+)
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -80,6 +132,14 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         help="the dataset's own; also its other templates; every template, position, stage",
     )
     parser.add_argument(
+        "--methods",
+        nargs="+",
+        choices=(ALL, *(entry.name for entry in METHODS)),
+        default=[NSP_BERT],
+        metavar="NAME",
+        help=f"{', '.join(entry.name for entry in METHODS)}; or {ALL} (default: {NSP_BERT})",
+    )
+    parser.add_argument(
         "--calibration",
         nargs="+",
         choices=CALIBRATIONS,
@@ -95,6 +155,12 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     add_row_options(parser)
     add_scoring_options(parser)
+    group = parser.add_argument_group("methods with training sets")
+    add_training_sets(group)
+    group.add_argument("--epochs", type=positive, metavar="N", help="passes over the rows (default: the method's own)")
+    group.add_argument(
+        "--learning-rate", type=number(above=0), metavar="RATE", help="largest of a step (default: the method's own)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace results of other settings (--sample, say)")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="DIR/MODEL holds a model's results")
     return parser.parse_args(arguments)
@@ -114,19 +180,58 @@ def main(arguments: list[str] | None) -> int:
     if ENSEMBLE in options.calibration and options.prompts != DEFAULT:
         raise UserError("--calibration ensemble scores every template as it is: leave it or --prompts out")
     datasets = [(card, split) for card in chosen_cards(options.dataset) for split in options.splits or [card.split]]
+    entries = [entry for entry in METHODS if {ALL, entry.name} & {*options.methods}]
     prepare_output(options.output)
     with locked_folder(options.output):
-        models = open_models(options.models, options.output)
+        models = open_models(options.models, options.output, entries)
+        left_out = LeftOut()
         for model in models:
-            for card, split in datasets:
-                status = SCRIPTS[card.task](script_options(options, card, model, split))
-                if status == INTERRUPTED:
-                    return status
+            for entry in entries:
+                for card, split in datasets:
+                    if run(options, entry, card, model, split, left_out) == INTERRUPTED:
+                        return INTERRUPTED
         tables = all_tables(collect(options, models, datasets))
+        if entries != [METHODS[0]]:
+            tables += method_tables(options, models, datasets, entries, left_out)
         write_tables(tables, options.output)
-    print_main_table(tables)
+    for line in left_out.lines:
+        print(f"left out: {line}")
+    print_main_tables(tables)
     print(f"{options.output / 'tables.md'}: {', '.join(table.title for table in tables)}")
     return 0
+
+
+class LeftOut:
+    """What could not be run: for each method, model and reason the datasets."""
+
+    def __init__(self) -> None:
+        self._datasets: dict[tuple[str, str, str], list[str]] = {}
+
+    def add(self, entry: Entry, model: Model, reason: str, title: str) -> None:
+        """Take what cannot be run."""
+        self._datasets.setdefault((entry.name, model.folder.name, reason), []).append(title)
+
+    @property
+    def lines(self) -> list[str]:
+        """A line for each method, model and reason."""
+        return [
+            f"{name}, {model}, not on {', '.join(dict.fromkeys(titles))}: {reason}"
+            for (name, model, reason), titles in self._datasets.items()
+        ]
+
+
+def run(options: argparse.Namespace, entry: Entry, card: Card, model: Model, split: str, left_out: LeftOut) -> int:
+    """Run a method on a dataset, or note why it cannot be; return the exit status."""
+    wanted = script_options(options, entry, card, model, split)
+    folder = choose_data(card, options.data_dir).folder
+    missing = [train for train in wanted.train if not (folder / card.path.format(split=train_split(train))).is_file()]
+    try:
+        if missing:
+            raise UnsuitableError(f"no training rows, {card.path.format(split=train_split(missing[0]))}")
+        return entry.run(card, wanted)
+    except UnsuitableError as error:
+        left_out.add(entry, model, str(error), card.title)
+        return 0
 
 
 def chosen_cards(names: list[str] | None) -> list[Card]:
@@ -141,9 +246,14 @@ def chosen_cards(names: list[str] | None) -> list[Card]:
     return [load_card(name) for name in dict.fromkeys(known.get(name.lower(), name) for name in names)]
 
 
-def open_models(names: list[str], output: Path) -> list[Model]:
-    """Return the models, each with a folder of its own: its name, with a part of its checksum where two share it."""
-    checkpoints = {name: open_checkpoint(name, ZERO_SHOT.heads) for name in dict.fromkeys(names)}
+def open_models(names: list[str], output: Path, entries: Sequence[Entry]) -> list[Model]:
+    """Return the models, each with a folder of its own: its name, with a part of its checksum where two share it.
+
+    Raises UserError for one that cannot be read, or that NSP-BERT cannot use where no other method is asked for.
+    """
+    alone = [entry.name for entry in entries] == [NSP_BERT]
+    needs = ZERO_SHOT.heads if alone else ("encoder",)
+    checkpoints = {name: open_checkpoint(name, needs, causal=not alone) for name in dict.fromkeys(names)}
     shared = Counter(checkpoint.name for checkpoint in checkpoints.values())
     models = []
     for name, checkpoint in checkpoints.items():
@@ -153,13 +263,10 @@ def open_models(names: list[str], output: Path) -> list[Model]:
     return models
 
 
-def script_options(options: argparse.Namespace, card: Card, model: Model, split: str) -> Options:
-    """Return the options of a dataset's script."""
-    templates = options.prompts == TEMPLATES and card.task == "classification"
-    prompt = PromptOptions(
-        prompt_position=card.position if templates else None, ablate=templates or options.prompts == ALL
-    )
-    return Options(
+def script_options(options: argparse.Namespace, entry: Entry, card: Card, model: Model, split: str) -> Options:
+    """Return the options of a dataset's script; choices of prompts and calibration are NSP-BERT zero-shot's alone."""
+    recipe = {"epochs": options.epochs, "learning_rate": options.learning_rate} if entry.few_shot else {}
+    wanted = Options(
         model=model.name_or_dir,
         dataset=(card.name,),
         data_dir=options.data_dir,
@@ -172,13 +279,27 @@ def script_options(options: argparse.Namespace, card: Card, model: Model, split:
         batch_tokens=options.batch_tokens,
         distributed=options.distributed,
         workers=options.workers,
-        output=model.folder / folder_name(options.prompts),
+        output=model.folder,
         resume=True,
         overwrite=options.overwrite,
-        calibration=tuple(name for name in options.calibration if name != ENSEMBLE or card.takes_templates),
-        batch_curve=card.mapping == SAMPLES_CONTRAST,
-        prompt=prompt,
+        train=tuple(options.train) if entry.few_shot else (),
+        recipe={name: value for name, value in recipe.items() if value is not None},
     )
+    return wanted if entry.name != NSP_BERT else wanted.model_copy(update=zero_shot_choices(options, card, model))
+
+
+def zero_shot_choices(options: argparse.Namespace, card: Card, model: Model) -> dict[str, object]:
+    """Return what is particular to NSP-BERT zero-shot: prompts with a folder of their own, what is shown beside."""
+    templates = options.prompts == TEMPLATES and card.task == "classification"
+    prompt = PromptOptions(
+        prompt_position=card.position if templates else None, ablate=templates or options.prompts == ALL
+    )
+    return {
+        "output": model.folder / folder_name(options.prompts),
+        "calibration": tuple(name for name in options.calibration if name != ENSEMBLE or card.takes_templates),
+        "batch_curve": card.mapping == SAMPLES_CONTRAST,
+        "prompt": prompt,
+    }
 
 
 def folder_name(prompts: str) -> str:
@@ -186,22 +307,48 @@ def folder_name(prompts: str) -> str:
     return "" if prompts == DEFAULT else prompts
 
 
+def results(
+    options: argparse.Namespace, models: list[Model], datasets: list[tuple[Card, str]], entry: Entry
+) -> Iterator[tuple[Summary, Path]]:
+    """Yield the summaries of a method's runs of (dataset, split), none of another checkpoint, with their folders."""
+    for model in models:
+        for folder in sorted({path.parent for path in model.folder.rglob("*.json")}):
+            for card, split in datasets:
+                wanted = script_options(options, entry, card, model, split)
+                for train in wanted.train or (None,):
+                    for summary in read_summaries(folder, card.name, split, entry.method, train):
+                        made_by = summary.fingerprint.checkpoint if summary.fingerprint else ""
+                        if made_by == model.checksum and comparable(summary, wanted):
+                            yield summary, folder
+
+
 def collect(options: argparse.Namespace, models: list[Model], datasets: list[tuple[Card, str]]) -> list[Summary]:
-    """Return the summaries of the models' runs of (dataset, split), the same run once, none of another checkpoint.
+    """Return the summaries of NSP-BERT zero-shot, the same run once.
 
     Of two that differ in their calibration alone, which is no setting of the headline, the one that has it.
     """
     runs: dict[str, Summary] = {}
-    for model in models:
-        for folder in sorted({path.parent for path in model.folder.rglob("*.json")}):
-            for card, split in datasets:
-                wanted = script_options(options, card, model, split)
-                for summary in read_summaries(folder, card.name, split, NSP_BERT, None):
-                    made_by = summary.fingerprint.checkpoint if summary.fingerprint else ""
-                    if made_by == model.checksum and comparable(summary, wanted):
-                        key = json.dumps([made_by, summary.dataset, split, summary.settings])
-                        runs[key] = max(runs.get(key, summary), summary, key=lambda run: len(run.calibration or ()))
+    for summary, _ in results(options, models, datasets, METHODS[0]):
+        made_by = summary.fingerprint.checkpoint if summary.fingerprint else ""
+        key = json.dumps([made_by, summary.dataset, summary.split, summary.settings])
+        runs[key] = max(runs.get(key, summary), summary, key=lambda run: len(run.calibration or ()))
     return list(runs.values())
+
+
+def method_tables(
+    options: argparse.Namespace,
+    models: list[Model],
+    datasets: list[tuple[Card, str]],
+    entries: Sequence[Entry],
+    left_out: LeftOut,
+) -> list[Table]:
+    """Return the tables that compare the methods on the datasets' own splits."""
+    test = [(card, split) for card, split in datasets if split == card.split]
+    found = [one for entry in entries for one in results(options, models, test, entry)]
+    titled = tell_titles_apart([summary for summary, _ in found])
+    outcomes = [read_outcome(summary, folder) for summary, (_, folder) in zip(titled, found, strict=True)]
+    published = {(entry.method, entry.few_shot): entry.published for entry in entries}
+    return comparison_tables(compare(outcomes), published, left_out.lines)
 
 
 def comparable(summary: Summary, options: Options) -> bool:
@@ -212,28 +359,6 @@ def comparable(summary: Summary, options: Options) -> bool:
         and summary.settings["backend"] == options.backend
         and options.precision in (summary.settings["precision"], AUTO)
     )
-
-
-def write_tables(tables: list[Table], folder: Path) -> None:
-    """Write `tables.md` with all tables, and `NAME.csv` and `NAME.tex` for each."""
-    sections = [f"## {table.title}\n\n{table.note}\n\n{markdown(table.headers, table.rows)}" for table in tables]
-    write_text("# Benchmark\n\n" + "\n".join(sections), folder / "tables.md")
-    for table in tables:
-        write_text(comma_separated(table.headers, table.rows), folder / f"{table.name}.csv")
-        comment = f"% {table.title}. {table.note}\n% \\usepackage{{booktabs}}, for Chinese also ctex with XeLaTeX\n"
-        write_text(comment + latex(table.headers, table.rows), folder / f"{table.name}.tex")
-
-
-def print_main_table(tables: list[Table]) -> None:
-    """Print Table 1, if it is there: published methods, then ours."""
-    console = plain_console()
-    for table in (one for one in tables if one.name == "table1"):
-        published = [row for row in table.rows if row[0].endswith(PUBLISHED)]
-        ours = [row for row in table.rows if row not in published]
-        named = [[name.removesuffix(PUBLISHED), *cells] for name, *cells in published]
-        console.print(f"\n{table.title}: published methods, then ours")
-        print_groups(table.headers, [named, ours], console)
-        console.print(table.note)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any
 
 from nsp_bert.cards import Card, EntityLinkingCard
 from nsp_bert.contents import EntityMention, parse_row, some, text_of
-from nsp_bert.errors import UserError
+from nsp_bert.errors import UnsuitableError, UserError
 from nsp_bert.files import Row
 from nsp_bert.rows import Example, FewShotRows, Selection, dev_split, read_json_lines, read_table, train_split
 from nsp_bert.tasks import DevAndTest
@@ -76,7 +76,7 @@ def load_dev_and_test(card: Card, data_dir: Path, split: str, selection: Selecti
     """
     dev = load_examples(card, data_dir, card.dev_split)
     if len(dev) < len(card.label_values):
-        raise UserError(
+        raise UnsuitableError(
             f"{card.title} {card.dev_split}: {len(dev)} rows cannot teach the thresholds between"
             f" {len(card.label_values)} labels; fetch the whole file"
         )

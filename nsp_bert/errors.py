@@ -10,6 +10,10 @@ class UserError(Exception):
     """Bad input, named with its place, the reason and the remedy in a single line."""
 
 
+class UnsuitableError(UserError):
+    """A method, a dataset and a checkpoint that do not fit together: the next may."""
+
+
 def meant(name: str, names: Iterable[str]) -> str:
     """Return "; did you mean …?" for the nearest of the names, nothing where none is near."""
     near = get_close_matches(name, names, n=1)

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Protocol
 
 from typing_extensions import Self, TypeVar
 
-from nsp_bert.errors import UserError
+from nsp_bert.errors import UnsuitableError, UserError
 from nsp_bert.patterns import LABEL, MethodFacts, Methods, PatternKind, parse_plain
 from nsp_bert.prompts import PlainPrompt, Prompt
 
@@ -70,7 +70,7 @@ class PatternChoice:
         """Yield one prompt. Raises UserError where the card has no such pattern, or no such words."""
         facts = card.methods.of_kind(self.kind)
         if not facts:
-            raise UserError(self.missing(card))
+            raise UnsuitableError(self.missing(card))
         if LABEL not in parse_plain(facts.pattern).slots:
             yield PatternPrompt(self.kind, facts.pattern, "")
             return
@@ -141,7 +141,7 @@ class TopicChoice:
         """Yield one prompt. Raises UserError where the card has no such pattern."""
         facts = card.methods.topic
         if not facts:
-            raise UserError(self.missing(card))
+            raise UnsuitableError(self.missing(card))
         if self.number and self.number > len(facts.patterns):
             raise UserError(f"--prompt {self.number}: {card.title} has {len(facts.patterns)} patterns about a topic")
         pattern = facts.patterns[self.number - 1] if self.number else "{text}"

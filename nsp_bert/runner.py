@@ -13,7 +13,7 @@ from typing_extensions import Self
 
 from nsp_bert.cards import CardT, Kind, cards_of
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
-from nsp_bert.errors import UserError
+from nsp_bert.errors import UnsuitableError, UserError
 from nsp_bert.files import locked_folder, remove_leftovers
 from nsp_bert.methods.health import chance_note
 from nsp_bert.options import ZERO_SHOT, Choices, Method, Options
@@ -207,9 +207,11 @@ class Runner(Generic[CardT, PromptT]):
 def choose_cards(names: Sequence[str] | None, kind: Kind[CardT], language: str) -> list[CardT]:
     """Return the cards of these names, or without names those of the task in the model's language.
 
-    Raises UserError when there are none.
+    Raises UserError when there are none, UnsuitableError when those that are named are of other tasks.
     """
     cards = [card for card in cards_of(kind) if (card.name in names if names else card.language == language)]
+    if names and not cards:
+        raise UnsuitableError("another task than those that this method takes")
     if not cards:
         raise UserError(f"no dataset of this script is in the model's language {language!r}; name one with --dataset")
     return sorted(cards, key=lambda card: names.index(card.name)) if names else cards

@@ -55,6 +55,7 @@ def test_commands_of_the_scripts_run(
         assert importlib.import_module("nsp_bert_classification").main(scored) == 0
     elif script == "nsp_bert_benchmark.py":
         words += ["--dataset", "eprstmt", "chid", "--limit", "3", "--models", str(checkpoint_dir)]
+        words += ["--train", "0", "--epochs", "1"] if "--methods" in words else []
     else:
         words += ["--model", str(checkpoint_dir), *([] if "--labels" in words else ["--limit", "3"])]
         trains = "--train" in words or script in TRAINED

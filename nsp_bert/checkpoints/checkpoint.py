@@ -21,7 +21,7 @@ from nsp_bert.checkpoints.shapes import (
 )
 from nsp_bert.checkpoints.vocabulary import load_vocabulary
 from nsp_bert.environment import import_tensorflow
-from nsp_bert.errors import UserError, first_line, meant
+from nsp_bert.errors import UnsuitableError, UserError, first_line, meant
 
 TRAINED = "checkpoint"  # where pre-training puts it below its output folder
 SPECIALS_PER_PAIR = 3  # [CLS], [SEP], [SEP]
@@ -130,12 +130,12 @@ def check_use(where: str, heads: tuple[str, ...], one_way: bool, needs: tuple[st
     """
     missing = [head for head in needs if head not in heads]
     if missing:
-        raise UserError(
+        raise UnsuitableError(
             f"{where}: no {' and no '.join(missing)} head (it has: {', '.join(heads) or 'none'});"
             f" take a checkpoint that has one{examples(needs, causal)}"
         )
     if one_way and not causal:
-        raise UserError(
+        raise UnsuitableError(
             f"{where}: a causal language model, without segments, which only baselines/gpt.py can use;"
             f" take another checkpoint{examples(needs, causal)}"
         )

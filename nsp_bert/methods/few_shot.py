@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol
 from nsp_bert.answer_mapping import split_by_sizes
 from nsp_bert.cards import CardT
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
-from nsp_bert.errors import UserError
+from nsp_bert.errors import UnsuitableError, UserError
 from nsp_bert.files import replacing_folder
 from nsp_bert.method_prompts import PromptT
 from nsp_bert.methods.fitting import BEST, Teacher, fit
@@ -122,7 +122,7 @@ def common_size(task: Task[ContentT], title: str) -> int:
     """Return how many scores each row of a task has. Raises UserError where some have more than others."""
     size = task.sizes[0]
     if set(task.sizes) != {size}:
-        raise UserError(f"{title}: rows with unlike numbers of candidates")
+        raise UnsuitableError(f"{title}: rows with unlike numbers of candidates")
     return size
 
 

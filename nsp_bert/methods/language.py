@@ -20,7 +20,7 @@ from nsp_bert.cards import (
 )
 from nsp_bert.checkpoints.vocabulary import load_vocabulary
 from nsp_bert.contents import Cloze, Mention, SentencePair, Text
-from nsp_bert.errors import UserError
+from nsp_bert.errors import UnsuitableError
 from nsp_bert.method_prompts import PatternPrompt
 from nsp_bert.pattern_encoding import PatternEncoder
 from nsp_bert.patterns import parse_pattern
@@ -112,10 +112,10 @@ def check_words(where: str, words: dict[str, list[int]], unknown: int) -> None:
     remedy = "choose others with --words, or add a set to the card"
     for text, ids in words.items():
         if unknown in ids or not ids:
-            raise UserError(f"{where}: {text!r} is not in the checkpoint's vocabulary; {remedy}")
+            raise UnsuitableError(f"{where}: {text!r} is not in the checkpoint's vocabulary; {remedy}")
     if ends := differing(words.values()):
         shown = " and ".join(f"{text!r} with {len(words[text])}" for text in words if words[text] in ends)
-        raise UserError(f"{where}: words of different lengths in tokens cannot be compared, {shown}; {remedy}")
+        raise UnsuitableError(f"{where}: words of different lengths in tokens cannot be compared, {shown}; {remedy}")
 
 
 def check_candidates(task: LanguageTask) -> None:
@@ -125,7 +125,7 @@ def check_candidates(task: LanguageTask) -> None:
         words = task.words_of(example.content)
         if len(words) != count or differing(words):
             lengths = ", ".join(str(len(word)) for word in words)
-            raise UserError(
+            raise UnsuitableError(
                 f"{task.card.title}, row {example.index + 1}: {len(words)} candidates of {lengths} tokens;"
                 f" this method compares candidates of one length, {count} in every row"
             )

@@ -12,6 +12,7 @@ from nsp_bert.results.published import PAPER, SCORE, PublishedRecord, find, load
 from nsp_bert.results.tables import percent
 from nsp_bert.rows import FIVE
 
+METHODS_TABLE = "methods"
 TEST_SPLIT = "test_public"  # of the nine
 FEWCLUE_TABLE = "B"  # beside the paper's Table 1 the source with a row of the nine for each method
 TRAINED_ON = {  # what a published record says of its training, in words
@@ -67,7 +68,7 @@ def accuracy_table(comparison: Comparison, published: PublishedKeys, left_out: S
         f" * differs from NSP-BERT's, corrected p below {LEVEL} (next table)."
     )
     headers = ["method", "score", *nine.values(), *others.values()]
-    return Table("methods", "Methods", note, headers, rows, [*footnotes.lines, *left_out])
+    return Table(METHODS_TABLE, "Methods", note, headers, rows, [*footnotes.lines, *left_out])
 
 
 def own_line(line: Line, comparison: Comparison, datasets: Sequence[str], footnotes: Footnotes) -> list[str]:
