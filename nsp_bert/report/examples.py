@@ -29,15 +29,18 @@ class Pool:
         return self._places[text]
 
 
-def browser_data(runs: list[ResultRun], names: list[str]) -> dict[str, Any]:
+def browser_data(runs: list[ResultRun], names: list[str], disputed: list[list[int]]) -> dict[str, Any]:
     """Return {"strings", "runs"} for the page; texts and prompts are places in `strings`.
 
     A row is [index, id or null, fields, label or null, prediction, candidates, scores, rank of the truth or null,
     candidates as they read]: labels, predictions and candidates are places in the run's `labels`, candidates are in
     descending order of score; what they read is only there where every row has its own.
+    `disputed` holds for each run the indices of the rows that another method predicts otherwise.
     """
     pool = Pool()
-    entries = [run_data(run, name, pool) for run, name in zip(runs, names, strict=True)]
+    entries = [
+        run_data(run, name, pool) | {"disputed": rows} for run, name, rows in zip(runs, names, disputed, strict=True)
+    ]
     return {"strings": pool.strings, "runs": entries}
 
 

@@ -14,6 +14,7 @@ from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 
 from nsp_bert.report.examples import browser_data
 from nsp_bert.report.figures import COLOURS, Figure, run_figures, variants_figure
+from nsp_bert.report.method_figures import disputed_rows, method_figures
 from nsp_bert.report.reader import ResultRun
 from nsp_bert.results.summary import CHANCE, MACRO_F1, MAJORITY, Summary
 from nsp_bert.results.tables import by_dataset, notes, percent, varied_settings
@@ -65,6 +66,7 @@ class Page:
     rows: list[MainRow]
     notes: list[str]
     variants: list[Figure]
+    methods: list[Figure]
     sections: list[Section]
     browser: dict[str, Any]
     versions: str
@@ -84,8 +86,9 @@ def build_page(runs: list[ResultRun]) -> Page:
         rows=[main_row(summary, varied, columns) for summary in summaries],
         notes=notes(summaries),
         variants=variants(summaries, varied),
+        methods=method_figures(runs),
         sections=sections(runs, named),
-        browser=browser_data(runs, named),
+        browser=browser_data(runs, named, disputed_rows(runs)),
         versions=shown_versions(summaries),
     )
 
@@ -198,7 +201,7 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    plots = [figure.plot for figure in page.variants]
+    plots = [figure.plot for figure in [*page.methods, *page.variants]]
     plots += [figure.plot for section in page.sections for _, figures in section.runs for figure in figures]
     return environment.get_template("report.html").render(
         page=page,

@@ -23,7 +23,7 @@ RecordT = TypeVar("RecordT", bound=BaseModel)
 
 
 class ResultRow(BaseModel):
-    """A line of a result file; `candidates` where every row has its own."""
+    """A line of a result file; `candidates` where every row has its own, `cluster` where some belong together."""
 
     model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
 
@@ -33,6 +33,7 @@ class ResultRow(BaseModel):
     prediction: str
     scores: list[float] = Field(min_length=1)
     candidates: list[str] | None = None
+    cluster: int | None = None
 
 
 class ResultText(BaseModel):

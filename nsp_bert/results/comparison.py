@@ -128,12 +128,16 @@ class PairedTest:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Lines x columns, both in the order in which they came, and a test for each cell that has a reference."""
+    """Lines x columns, both in the order in which they came."""
 
     lines: list[Line]
     columns: list[Column]
     cells: dict[tuple[Line, Column], Cell]
-    tests: list[PairedTest]
+
+    @cached_property
+    def tests(self) -> list[PairedTest]:
+        """A test for each cell that has a reference, corrected for all of them."""
+        return corrected(all_tests(self.cells))
 
     @property
     def tested(self) -> int:
@@ -167,7 +171,7 @@ def compare(outcomes: Sequence[Outcome]) -> Comparison:
             if belongs(one, cell):
                 cells[key] = replace(cell, outcomes=(*cell.outcomes, one))
     lines, columns = (list(dict.fromkeys(parts)) for parts in zip(*cells, strict=True)) if cells else ([], [])
-    return Comparison(lines, columns, cells, corrected(all_tests(cells)))
+    return Comparison(lines, columns, cells)
 
 
 def comparable(summary: Summary) -> bool:

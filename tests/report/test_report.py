@@ -312,7 +312,7 @@ def test_no_results_and_results_without_texts(expect_error: Callable[..., str], 
     shutil.copytree(results / "first", tmp_path / "first")
     (tmp_path / "first" / "eprstmt.test_public.texts.jsonl").unlink()
     assert main([str(tmp_path), "--output", str(tmp_path / "report.html")]) == 0
-    entry = browser_data(read_results(tmp_path), ["x"])["runs"][0]
+    entry = browser_data(read_results(tmp_path), ["x"], [[]])["runs"][0]
     assert (entry["fields"], len(entry["rows"])) == ([], 12)
 
 

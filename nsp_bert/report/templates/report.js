@@ -137,8 +137,9 @@ function chooseRun() {
   const places = (column) => [...new Set(run.rows.map((row) => row[column]).filter((place) => place !== null))].sort((a, b) => a - b);
   options(byId("truth"), "any", places(TRUTH));
   options(byId("guess"), "any", places(GUESS));
-  byId("result").disabled = byId("truth").disabled;
-  if (byId("result").disabled) byId("result").value = "";
+  byId("disputed").disabled = run.disputed.length === 0;
+  for (const value of ["right", "wrong"]) byId("result").querySelector(`[value=${value}]`).disabled = byId("truth").disabled;
+  if (byId("result").selectedOptions[0].disabled) byId("result").value = "";
   const scores = run.rows.map((row) => row[SCORES][0]);
   run.low = scores.reduce((a, b) => Math.min(a, b), Infinity);
   run.high = scores.reduce((a, b) => Math.max(a, b), -Infinity);
@@ -157,8 +158,10 @@ function filter() {
   const [result, truth, guess, order] = ["result", "truth", "guess", "order"].map((id) => byId(id).value);
   const text = byId("text").value.trim().toLowerCase();
   const number = /^#\d+$/.test(text) ? Number(text.slice(1)) : null;
+  const disputed = new Set(run.disputed);
+  const isLike = (row) => (result === "disputed" ? disputed.has(row[INDEX]) : (row[TRUTH] === row[GUESS]) === (result === "right"));
   matching = run.rows.filter((row) =>
-    (!result || (row[TRUTH] === row[GUESS]) === (result === "right"))
+    (!result || isLike(row))
     && (!truth || row[TRUTH] === Number(truth))
     && (!guess || row[GUESS] === Number(guess))
     && (!text || (number === null ? texts(row).some((one) => one.toLowerCase().includes(text)) : row[INDEX] === number)));
