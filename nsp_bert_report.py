@@ -8,10 +8,11 @@ RESULTS is searched with its subfolders for what the scripts write with --output
 
 - every run with its 95 % interval drawn, and the published number on it where
   there is one;
+- methods by dataset and accuracy against cost, where there is more than one;
 - accuracy by model and prompt, where a dataset was run more than once;
 - per run: confusion matrix, scores or margins, calibration, the batch curve;
-- every row to look through: dataset, right or wrong, label, prediction, free
-  text; the prompts and their log-odds.
+- every row to look through: dataset, right or wrong or disputed by another
+  method, label, prediction, free text; the prompts and their log-odds.
 
 It shows what the result files hold and computes no accuracy of its own. --figures also writes figures for a paper.
 Cost: the nine datasets at full size give a page just below 10 MB, half of it plotly.js, in seconds. Texts are in it
