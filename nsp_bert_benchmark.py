@@ -103,6 +103,7 @@ METHODS = (  # in the order of the tables: a new one is a line here
     Entry(NSP_FEW_SHOT, few_shot=True),
     Entry("pet_few_shot", ("pet",), few_shot=True, own_method="pet"),
     Entry("fine_tuning", ("fine_tuning_bert", "fine_tuning_roberta", "fine_tuning_ernie"), few_shot=True),
+    Entry("efl", ("efl",), few_shot=True),
     Entry("similarity", ("similarity",), few_shot=True),
 )
 
