@@ -21,10 +21,12 @@ from __future__ import annotations
 import _root  # noqa: F401
 import nsp_bert.start  # noqa: F401
 
+from functools import partial
+
 from nsp_bert.cards import ClassificationCard
 from nsp_bert.cli import make_parser, parse_options
 from nsp_bert.method_options import add_topic_options
-from nsp_bert.method_prompts import TopicChoice
+from nsp_bert.method_prompts import SimilarityPrompt, TopicChoice
 from nsp_bert.methods.similarity import compare_runs, make_task
 from nsp_bert.options import Method, Options
 from nsp_bert.runner import Runner
@@ -41,7 +43,8 @@ def main(arguments: list[str] | None) -> int:
 
 def run(options: Options) -> int:
     number = None if options.topic == "none" else int(options.topic)
-    choice = TopicChoice(number, options.reference, options.whitening)
+    make = partial(SimilarityPrompt, reference=options.reference, whitening=options.whitening)
+    choice = TopicChoice(number, make)
     with Runner(options, ClassificationCard, __file__, SIMILARITY, choice) as runner:
         for session in runner:
             rows = session.selection.choose(load_examples(session.card, session.folder, session.split))

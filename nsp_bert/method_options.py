@@ -8,7 +8,7 @@ from typing import get_args
 
 from nsp_bert.cards import CardT, Kind, cards_of
 from nsp_bert.cli import number, positive, whole
-from nsp_bert.method_prompts import Reference
+from nsp_bert.method_prompts import Predict, Reference
 from nsp_bert.options import Recipes
 from nsp_bert.patterns import CARD_WORDS
 from nsp_bert.rows import FEW_ALL, FIVE
@@ -24,6 +24,19 @@ def add_pattern_options(group: argparse._ArgumentGroup, kind: Kind[CardT]) -> No
         choices=[*sets],
         metavar="SET",
         help=f"words of the labels, of the card's words: {', '.join(sets)} (default: those of the card's pattern)",
+    )
+
+
+def add_filled_topic_options(group: argparse._ArgumentGroup, _kind: Kind[CardT]) -> None:
+    """Add the sentence about a topic whose masks are filled in, and what predicts."""
+    group.add_argument(
+        "--prompt", dest="topic", choices=("1", "2"), default="1", help="pattern of the card that rows are put into"
+    )
+    group.add_argument(
+        "--predict",
+        choices=get_args(Predict),
+        default="masks",
+        help="by the words at the masks, or by the linear layer on [CLS]",
     )
 
 

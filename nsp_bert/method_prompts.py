@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Generic, Literal, Protocol
 
 from typing_extensions import Self, TypeVar
 
@@ -13,6 +13,7 @@ from nsp_bert.patterns import LABEL, MethodFacts, Methods, PatternKind, parse_pl
 from nsp_bert.prompts import PlainPrompt, Prompt
 
 Reference = Literal["nearest", "mean"]
+Predict = Literal["masks", "linear"]
 MethodCardT = TypeVar("MethodCardT", bound="MethodCard")
 
 
@@ -97,32 +98,23 @@ class PatternChoice:
 
 @dataclass(frozen=True)
 class TopicPrompt:
-    """One choice of a sentence about a topic that rows are put into, and of how their vectors are compared.
+    """One choice of a sentence about a topic that rows are put into.
 
-    `number` counts the card's patterns from 1 and is None for the text alone; `whitening` is the number of components.
+    `number` counts the card's patterns from 1 and is None for the text alone.
     """
 
     number: int | None
     pattern: str
     words: str
-    reference: Reference = "nearest"
-    whitening: int | None = None
 
     @property
     def settings(self) -> dict[str, str | int | None]:
         """What a result file says of it."""
-        compared = {"reference": self.reference, "whitening": self.whitening}
-        return {"pattern": self.pattern, "words": self.words} | compared
-
-    @property
-    def shown(self) -> str:
-        """The prompt in words."""
-        whitened = f", at most {self.whitening} whitened components" if self.whitening else ""
-        return f"{self.pattern}, {self.reference} of the training rows{whitened}"
+        return {"pattern": self.pattern, "words": self.words}
 
     def is_default(self, _card: MethodFacts) -> bool:
-        """Return whether it is the card's first pattern, compared in the plain way."""
-        return (self.number, self.reference, self.whitening) == (1, "nearest", None)
+        """Return whether it is the card's first pattern."""
+        return self.number == 1
 
     def is_comparable(self, _card: MethodFacts) -> bool:
         """Return that no published number may be beside it: which rows those were made with is not said."""
@@ -130,14 +122,60 @@ class TopicPrompt:
 
 
 @dataclass(frozen=True)
-class TopicChoice:
-    """The number of a card's pattern about a topic, None for the text alone, and how vectors are compared."""
+class SimilarityPrompt(TopicPrompt):
+    """The same with how the rows' vectors are compared; `whitening` is the number of components."""
 
-    number: int | None
     reference: Reference = "nearest"
     whitening: int | None = None
 
-    def prompts(self, card: MethodCard) -> Iterator[TopicPrompt]:
+    @property
+    def settings(self) -> dict[str, str | int | None]:
+        """What a result file says of it."""
+        return super().settings | {"reference": self.reference, "whitening": self.whitening}
+
+    @property
+    def shown(self) -> str:
+        """The prompt in words."""
+        whitened = f", at most {self.whitening} whitened components" if self.whitening else ""
+        return f"{self.pattern}, {self.reference} of the training rows{whitened}"
+
+    def is_default(self, card: MethodFacts) -> bool:
+        """Return whether it is the card's first pattern, compared in the plain way."""
+        return super().is_default(card) and (self.reference, self.whitening) == ("nearest", None)
+
+
+@dataclass(frozen=True)
+class FilledTopicPrompt(TopicPrompt):
+    """The same with what predicts: the words at the masks, or a linear layer on [CLS]."""
+
+    predict: Predict = "masks"
+
+    @property
+    def settings(self) -> dict[str, str | int | None]:
+        """What a result file says of it."""
+        return super().settings | {"predict": self.predict}
+
+    @property
+    def shown(self) -> str:
+        """The prompt in words."""
+        return f"{self.pattern}, words {self.words}, predicted by {self.predict}"
+
+    def is_default(self, card: MethodFacts) -> bool:
+        """Return whether it is the card's first pattern, whose masks predict."""
+        return super().is_default(card) and self.predict == "masks"
+
+
+TopicPromptT = TypeVar("TopicPromptT", bound=TopicPrompt)
+
+
+@dataclass(frozen=True)
+class TopicChoice(Generic[TopicPromptT]):
+    """The number of a card's pattern about a topic, None for the text alone; `make` is what makes a prompt of it."""
+
+    number: int | None
+    make: Callable[[int | None, str, str], TopicPromptT]
+
+    def prompts(self, card: MethodCard) -> Iterator[TopicPromptT]:
         """Yield one prompt. Raises UserError where the card has no such pattern."""
         facts = card.methods.topic
         if not facts:
@@ -145,7 +183,7 @@ class TopicChoice:
         if self.number and self.number > len(facts.patterns):
             raise UserError(f"--prompt {self.number}: {card.title} has {len(facts.patterns)} patterns about a topic")
         pattern = facts.patterns[self.number - 1] if self.number else "{text}"
-        yield TopicPrompt(self.number, pattern, facts.words, self.reference, self.whitening)
+        yield self.make(self.number, pattern, facts.words)
 
     def missing(self, card: MethodCard) -> str:
         """Return what the card lacks, in a line; empty where nothing."""
@@ -155,7 +193,7 @@ class TopicChoice:
         """Return the card as it is."""
         return card
 
-    def folder(self, _prompt: TopicPrompt) -> str:
+    def folder(self, _prompt: TopicPromptT) -> str:
         """Return no folder: there is one prompt."""
         return ""
 
@@ -190,5 +228,5 @@ def no_pattern(card: MethodCard, kind: str) -> str:
     )
 
 
-AnyPrompt = Prompt | PatternPrompt | TopicPrompt | PlainPrompt
+AnyPrompt = Prompt | PatternPrompt | SimilarityPrompt | FilledTopicPrompt | PlainPrompt
 PromptT = TypeVar("PromptT", bound=AnyPrompt, default=Prompt)

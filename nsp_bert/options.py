@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from nsp_bert.cards import Card, CardBase, CardT
 from nsp_bert.checkpoints.model_cards import Head
 from nsp_bert.errors import UserError
-from nsp_bert.method_prompts import PromptT, Reference
+from nsp_bert.method_prompts import Predict, PromptT, Reference
 from nsp_bert.prompts import Position, Positions, Prompt, Stages
 from nsp_bert.results.summary import NSP_BERT
 from nsp_bert.rows import FIRST_SEED, Selection
@@ -41,7 +41,7 @@ class Recipe(BaseModel):
     part_tokens: int = 4096
     training_precision: Literal["float32", "bfloat16"] = "float32"
     training_seed: int = 1
-    loss: Literal["bce", "softmax"] | None = None
+    loss: Literal["bce", "softmax", "product"] | None = None
     negatives: int | None = None
     ratio: Literal["1", "8", "all"] | None = None
     weight_decay: float = 0.0
@@ -194,6 +194,7 @@ class Options(BaseModel):
     topic: Literal["1", "2", "none"] = "1"
     reference: Reference = "nearest"
     whitening: int | None = None
+    predict: Predict = "masks"
     train: tuple[str, ...] = ()
     prompt: PromptOptions = PromptOptions()
     recipe: dict[str, Any] = {}

@@ -228,7 +228,7 @@ class MethodFacts(Strict):
     def _check_patterns(self) -> Self:
         for text in self.methods.patterns:
             slots = set(parse_pattern(text).slots) - {LABEL}
-            if slots != self.slots:
+            if slots not in (self.slots, self.described_slots - {LABEL}):
                 wanted = ", ".join(f"{{{slot}}}" for slot in sorted(self.slots))
                 raise ValueError(f"methods: {text!r} must hold {wanted} and no other slot beside {{{LABEL}}}")
         plain, own = self.methods.plain, parse_plain(self.plain_pattern)

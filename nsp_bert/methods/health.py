@@ -27,7 +27,11 @@ HEALTH_TEXTS = MODELS / "health"
 MAX_LENGTH = 128
 ASKED_SHARE = 0.15  # of the tokens of the shortest document; of every document as many
 WORKS = 0.6  # pairwise accuracy whose interval must lie above it; words that recur lift even random weights over 0.5
-FOUND: dict[Output, str] = {"masked": "masked tokens found", "causal": "tokens found from what is before them"}
+FOUND: dict[Output, str] = {
+    "masked": "masked tokens found",
+    "masked-product": "masked tokens found",
+    "causal": "tokens found from what is before them",
+}
 SEED = 0
 
 
@@ -117,13 +121,13 @@ class AskedTokens:
         Under a causal mask nothing is masked, and a token is read at the place before its own.
         """
         count = self.places.shape[1]
-        alone = np.eye(count, dtype=bool)[:, :, None]  # a score is a sum over places, to which -1 adds nothing
+        alone = np.eye(count, dtype=bool)[:, :, None]  # a score is made of all places, to which -1 adds nothing
         tokens = np.where(alone, self.candidates, -1).reshape(count, -1).tolist()
         for text, places in zip(self.texts, self.places, strict=True):
             token_ids = text.copy()
-            if output == "masked":
+            if output != "causal":
                 token_ids[places] = mask_id
-            reads = Reads((places if output == "masked" else places - 1).tolist(), tokens)
+            reads = Reads((places - 1 if output == "causal" else places).tolist(), tokens)
             yield EncodedPair(token_ids.tolist(), len(text), reads=reads)
 
 
@@ -161,7 +165,7 @@ def check_health(checkpoint: Checkpoint, scorer: Scorer, documents: list[list[st
 
 
 def check_masks(checkpoint: Checkpoint, scorer: Scorer, documents: list[list[str]], output: Output = "masked") -> Masks:
-    """Ask for a share of the tokens of every document by a scorer's output, which is masked or causal."""
+    """Ask for a share of the tokens of every document by a scorer's output, which reads tokens."""
     asked = choose_tokens(checkpoint, documents)
     best = log_probabilities(checkpoint, scorer, asked, output).argmax(axis=-1)
     return Masks(asked.tokens.ravel(), asked.candidates[best].ravel())

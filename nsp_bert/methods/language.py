@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 from nsp_bert.cards import (
     CANDIDATES_CONTRAST,
@@ -21,7 +22,7 @@ from nsp_bert.cards import (
 from nsp_bert.checkpoints.vocabulary import load_vocabulary
 from nsp_bert.contents import Cloze, Mention, SentencePair, Text
 from nsp_bert.errors import UnsuitableError
-from nsp_bert.method_prompts import PatternPrompt
+from nsp_bert.method_prompts import FilledTopicPrompt, PatternPrompt
 from nsp_bert.pattern_encoding import PatternEncoder
 from nsp_bert.patterns import parse_pattern
 from nsp_bert.results.metrics import Accuracy
@@ -34,10 +35,12 @@ from nsp_bert.tokenization import EncodedPair
 
 LanguageCard = ClassificationCard | SentencePairCard | CoreferenceCard | ClozeCard
 LanguageContent = Text | SentencePair | Mention | Cloze
+WordPrompt = PatternPrompt | FilledTopicPrompt
+WordPromptT = TypeVar("WordPromptT", PatternPrompt, FilledTopicPrompt)
 
 
 @dataclass(frozen=True)
-class LanguageTask(CandidatesTask[CardT, LanguageContent, PatternPrompt]):
+class LanguageTask(CandidatesTask[CardT, LanguageContent, WordPrompt]):
     """Rows in a pattern whose {label} is one of the words, or of the row's own candidates for a blank."""
 
     patterns: PatternEncoder
@@ -88,7 +91,7 @@ class CausalTask(LanguageTask[CardT]):
 
 
 def make_task(
-    kind: type[LanguageTask[CardT]], session: Session[CardT, PatternPrompt], rows: Rows[LanguageContent]
+    kind: type[LanguageTask[CardT]], session: Session[CardT, WordPromptT], rows: Rows[LanguageContent]
 ) -> LanguageTask[CardT]:
     """Return the task of rows under the session's pattern.
 

@@ -17,7 +17,7 @@ from nsp_bert.cards import ClassificationCard
 from nsp_bert.checkpoints.vocabulary import load_vocabulary
 from nsp_bert.contents import Text
 from nsp_bert.errors import UserError
-from nsp_bert.method_prompts import Reference, TopicPrompt
+from nsp_bert.method_prompts import Reference, SimilarityPrompt
 from nsp_bert.methods.language import check_words
 from nsp_bert.methods.scored import settled_run
 from nsp_bert.pattern_encoding import PatternEncoder
@@ -33,12 +33,12 @@ from nsp_bert.tokenization import EncodedPair
 LEAST = -1.0  # the least cosine: the score of a label without a training row
 SINGULAR = 1e-8  # a principal component with a smaller share of the first one's variance is noise, and is left out
 
-TopicSession = Session[ClassificationCard, TopicPrompt]
+TopicSession = Session[ClassificationCard, SimilarityPrompt]
 Training = Mapping[str, Sequence[Example[Text]]]
 
 
 @dataclass(frozen=True)
-class SimilarityTask(CandidatesTask[ClassificationCard, Text, TopicPrompt]):
+class SimilarityTask(CandidatesTask[ClassificationCard, Text, SimilarityPrompt]):
     """Rows whose labels are compared by cosines with training rows, which `training` holds by the sets' names."""
 
     training: Training

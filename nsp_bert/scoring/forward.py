@@ -64,8 +64,8 @@ class Pass:
     """The pass of a model, step by step; padding has token id 0.
 
     Called with token_ids, segment_ids, position_ids int32 (B, T), and where tokens are read with places (B, P) and
-    tokens (B, P, C), it returns float32: log-odds (B,), sums of log-probabilities (B, C), means (B, width), or logits
-    (B, C).
+    tokens (B, P, C), it returns float32: log-odds (B,), sums of log-probabilities or products of logits (B, C), means
+    (B, width), or logits (B, C).
     """
 
     embed: Callable[..., Any]
@@ -103,6 +103,7 @@ def make_pass(
     ends: dict[Output, tuple[Callable[..., Any], Callable[..., Any]]] = {
         "next-sentence": (partial(last, mix=attend_from_cls), partial(log_odds, weights.head)),
         "masked": (last, partial(log_probabilities, weights.head, weights.tokens, activation)),
+        "masked-product": (last, partial(logit_products, weights.head, weights.tokens, activation)),
         "causal": (last, partial(log_probabilities, weights.head, weights.tokens, activation)),
         "mean": (last, mean),
         "classes": (partial(last, mix=attend_from_cls), partial(class_logits, weights.head)),
@@ -194,8 +195,9 @@ def log_odds(head: NextSentence, x: Any, _: Any) -> Any:
 
 
 def class_logits(head: Classifier, x: Any, _: Any) -> Any:
-    """Return the logits float32 (B, C) of the last layer's [CLS] positions (B, width)."""
-    return head.logits(tf.tanh(head.pooler(tf.cast(x, tf.float32))))
+    """Return the logits float32 (B, C) of the last layer's [CLS] positions (B, width), through a pooler if any."""
+    states = tf.cast(x, tf.float32)
+    return head.logits(tf.tanh(head.pooler(states)) if head.pooler else states)
 
 
 def log_probabilities(
@@ -206,13 +208,30 @@ def log_probabilities(
     tokens (B, P, C) are a candidate's at each place. The whole vocabulary is computed: next to the layers below, a few
     places cost nothing.
     """
+    logits = vocabulary_logits(head, embeddings, activation, x)
+    return tf.reduce_sum(_of_tokens(tf.nn.log_softmax(logits), tokens, 0.0), axis=1)
+
+
+def logit_products(
+    head: Vocabulary, embeddings: Any, activation: Callable[[Any], Any], x: Any, _: Any, tokens: Any
+) -> Any:
+    """Return for each candidate the product (B, C) of its tokens' logits, of the read places (B * P, width)."""
+    return tf.reduce_prod(_of_tokens(vocabulary_logits(head, embeddings, activation, x), tokens, 1.0), axis=1)
+
+
+def vocabulary_logits(head: Vocabulary, embeddings: Any, activation: Callable[[Any], Any], x: Any) -> Any:
+    """Return the logits float32 (n, vocabulary) of the last layer's positions (n, width)."""
     x = head.norm(activation(head.transform(tf.cast(x, tf.float32))))
     logits = tf.matmul(tf.cast(x, embeddings.dtype), embeddings, transpose_b=True)
-    logits = tf.nn.bias_add(tf.cast(logits, tf.float32), head.bias)
+    return tf.nn.bias_add(tf.cast(logits, tf.float32), head.bias)
+
+
+def _of_tokens(values: Any, tokens: Any, neutral: float) -> Any:
+    """Return the values (B, P, C) of tokens (B, P, C) among (B * P, vocabulary), `neutral` for -1."""
     shape = tf.shape(tokens)
     wanted = tf.reshape(tokens, [-1, shape[2]])
-    found = tf.gather(tf.nn.log_softmax(logits), tf.maximum(wanted, 0), batch_dims=1)
-    return tf.reduce_sum(tf.reshape(tf.where(wanted >= 0, found, 0.0), shape), axis=1)
+    found = tf.gather(values, tf.maximum(wanted, 0), batch_dims=1)
+    return tf.reshape(tf.where(wanted >= 0, found, neutral), shape)
 
 
 def mean(x: Any, mask: Any) -> Any:

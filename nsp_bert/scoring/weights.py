@@ -73,9 +73,9 @@ class NextSentence(NamedTuple):
 
 
 class Classifier(NamedTuple):
-    """A trained classifier with the pooler; `logits` has a column for every class."""
+    """A trained classifier with the pooler, or nothing in its place; `logits` has a column for every class."""
 
-    pooler: Dense
+    pooler: Dense | tuple[()]
     logits: Dense
 
 
@@ -141,7 +141,8 @@ def _next_sentence(read: dict[str, list[np.ndarray]]) -> NextSentence:
 
 def _classifier(read: dict[str, list[np.ndarray]]) -> Classifier:
     weights, bias = read[CLASSIFIER_LAYER]
-    return Classifier(_dense(read["Pooler-Dense"], "float32"), _dense([weights.T, bias], "float32"))
+    pooler = _dense(read["Pooler-Dense"], "float32") if "Pooler-Dense" in read else ()
+    return Classifier(pooler, _dense([weights.T, bias], "float32"))
 
 
 def _vocabulary(read: dict[str, list[np.ndarray]]) -> Vocabulary:

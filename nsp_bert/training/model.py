@@ -82,7 +82,7 @@ class TrainedBERT(BERT):
         return super().apply(inputs, layer, arguments, **kwargs)
 
     def vocabulary_logits(self, hidden: Any) -> Any:
-        """Return the MLM head's logits float32 (P, vocabulary) of states (P, width)."""
+        """Return the MLM head's logits float32 (…, vocabulary) of states (…, width)."""
         hidden = self.layers["MLM-Norm"](self.layers["MLM-Dense"](hidden))
         logits = self.layers["Embedding-Token"](hidden, mode="dense")
         return tf.cast(self.layers["MLM-Bias"](logits), tf.float32)

@@ -7,10 +7,11 @@ imports TensorFlow.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from nsp_bert.checkpoints.model_cards import Head
 from nsp_bert.environment import import_tensorflow
 from nsp_bert.training.loop import Training
 from nsp_bert.training.model import StepDropout
@@ -88,6 +89,8 @@ class ClassifierTraining(Training):
     row is of it (1) or not (0): binary cross-entropy.
     """
 
+    heads: ClassVar[tuple[Head, ...]] = ("encoder", "pooler")  # of the model below the new layer
+
     def __init__(
         self,
         config: dict[str, Any],
@@ -99,7 +102,7 @@ class ClassifierTraining(Training):
     ):
         """Build the model of a `bert_config.json`, with a layer drawn from the seed."""
         self._classes, self._candidates = classes, candidates
-        super().__init__(config, ("encoder", "pooler"), optimization, precision, seed)
+        super().__init__(config, self.heads, optimization, precision, seed)
 
     def _new_layers(self, seed: int) -> list[Any]:
         hidden, deviation = self.config["hidden_size"], self.config.get("initializer_range", 0.02)
@@ -114,14 +117,17 @@ class ClassifierTraining(Training):
         """Return the loss and, as its metric, the loss (1,)."""
         token_ids, segment_ids, position_ids, classes, weights = batch
         _, pooled = self._encoder([token_ids, segment_ids, position_ids], training=training)
-        logits = self._dropout(tf.cast(pooled, tf.float32), training=training) @ self._kernel + self._bias
-        logits = tf.reshape(logits, [-1, self._classes * self._candidates])
+        logits = tf.reshape(self._logits(pooled, training), [-1, self._classes * self._candidates])
         if logits.shape[1] == 1:
             losses = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(classes, tf.float32), logits[:, 0])
         else:
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits)
         loss = tf.reduce_sum(losses * weights)
         return loss, loss[None]
+
+    def _logits(self, states: Any, training: bool) -> Any:
+        """Return the logits float32 (B, classes) of states (B, width)."""
+        return self._dropout(tf.cast(states, tf.float32), training=training) @ self._kernel + self._bias
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the weights by Google's names; the classifier's are those of its run_classifier."""

@@ -20,10 +20,20 @@ from transformers import (
 
 ModelT = TypeVar("ModelT", bound=PreTrainedModel)
 
+
+class MaskedClassifier(BertForMaskedLM):
+    """An MLM head, and a linear layer on [CLS] without the pooler."""
+
+    def __init__(self, config: BertConfig):
+        super().__init__(config)
+        self.classifier = torch.nn.Linear(config.hidden_size, config.num_labels)
+
+
 VOCABULARY, NEXT_SENTENCE = ("cls/predictions",), ("bert/pooler", "cls/seq_relationship")
 OTHER_HEADS = {
     BertForNextSentencePrediction: VOCABULARY,
     BertForMaskedLM: NEXT_SENTENCE,
+    MaskedClassifier: NEXT_SENTENCE,
     BertForPreTraining: (),
     BertForSequenceClassification: ("cls/",),
     BertLMHeadModel: NEXT_SENTENCE,

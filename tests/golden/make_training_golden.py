@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from hugging_face_models import hugging_face_model, torch_name
+from hugging_face_models import MaskedClassifier, hugging_face_model, torch_name
 from torch import Tensor
 from torch.nn import functional
 from transformers import (
@@ -66,6 +66,18 @@ SOFT_PLACES = [
 # (row, place, the token that stands there, weight); the last one is visible. Token 150 is in the text as well
 MASKED = [(0, 6, 150, 0.1), (0, 7, 162, 0.2), (1, 2, 171, 0.3), (2, 8, 20000, 0.1), (2, 10, 150, 0.2), (3, 1, 190, 0.1)]
 
+# By row: two places of a label's word, the tokens of three candidates at each of them, and the true candidate
+WORDS = [
+    ((6, 7), ((150, 151, 20000), (162, 153, 164)), 0),
+    ((1, 2), ((171, 172, 150), (175, 171, 173)), 2),
+    ((8, 10), ((160, 20000, 161), (150, 152, 151)), 1),
+    ((1, 2), ((190, 192, 191), (20000, 194, 150)), 0),
+]
+# By row, of the last two, taken to have some word in the place of masks: (place, the token that stands there, weight);
+# whether the word is the true one
+CONDITIONED = [((2, 151, 0.4), (9, 163, 0.1)), ((1, 170, 0.5), (0, 0, 0.0))]
+IS_TRUE = [1.0, 0.0]
+
 # Which three entries of a variable are kept, as (row, column), where not the first, the middle and the last: of tokens
 # in text and target, in targets alone and in neither; of places and segments that there are, and one that there is not
 ENTRIES = {
@@ -102,6 +114,13 @@ def batch() -> dict[str, list]:
         "is_right": [1, 0, 0, 1],
         "candidates": [1, 0],
         "candidate_weights": [0.4, 0.6],
+        "word_places": [places for places, _, _ in WORDS],
+        "word_tokens": [tokens for _, tokens, _ in WORDS],
+        "word_labels": [label for _, _, label in WORDS],
+        "conditioned_places": [[place for place, _, _ in row] for row in CONDITIONED],
+        "conditioned_tokens": [[token for _, token, _ in row] for row in CONDITIONED],
+        "conditioned_weights": [[weight for _, _, weight in row] for row in CONDITIONED],
+        "is_true": IS_TRUE,
         "mlm_weights": [1.0, 1.0, 1.0, 1.0, 1.0, 0.0],
         "nsp_labels": [0, 1, 1, 0],
         "nsp_weights": [1.0, 1.0, 0.0, 1.0],
@@ -180,6 +199,53 @@ def pretrained(model: BertForPreTraining, arrays: dict[str, Tensor]) -> Tensor:
     return mlm + (nsp * arrays["nsp_weights"]).sum() / arrays["nsp_weights"].sum()
 
 
+def word_logits(logits: Tensor, arrays: dict[str, Tensor]) -> Tensor:
+    """Return (R, n, C) of the candidates' tokens at their places, of logits (R, T, vocabulary) or the like."""
+    rows = torch.arange(len(logits))[:, None]
+    at_places = logits[rows, arrays["word_places"][: len(logits)]]
+    return at_places.gather(-1, arrays["word_tokens"][: len(logits)])
+
+
+def summed(model: BertForMaskedLM, arrays: dict[str, Tensor]) -> Tensor:
+    """Cross-entropy over the candidates of a row of the sums of log-probabilities."""
+    return competing_words(word_logits(model(**inputs(arrays)).logits.log_softmax(-1), arrays).sum(1), arrays)
+
+
+def multiplied(model: BertForMaskedLM, arrays: dict[str, Tensor]) -> Tensor:
+    """Cross-entropy over the candidates of a row of the products of logits."""
+    return competing_words(word_logits(model(**inputs(arrays)).logits, arrays).prod(1), arrays)
+
+
+def competing_words(scores: Tensor, arrays: dict[str, Tensor]) -> Tensor:
+    """Return the weighted sum of the cross-entropies of scores (R, C)."""
+    return (functional.cross_entropy(scores, arrays["word_labels"], reduction="none") * arrays["row_weights"]).sum()
+
+
+def conditioned(model: BertForMaskedLM, arrays: dict[str, Tensor]) -> Tensor:
+    """Binary cross-entropy of the candidates in the first two rows, and of tokens in the others."""
+    probabilities = model(**inputs(arrays)).logits.softmax(-1)
+    words = word_logits(probabilities[:2], arrays).prod(1)
+    right = functional.one_hot(arrays["word_labels"][:2], 3).double()
+    told = functional.binary_cross_entropy(words, right, reduction="none").mean(1)
+    at_places = probabilities[torch.tensor([[2], [3]]), arrays["conditioned_places"]]
+    tokens = at_places.gather(-1, arrays["conditioned_tokens"][:, :, None])[:, :, 0]
+    targets = arrays["is_true"][:, None].expand_as(tokens)
+    weights = arrays["conditioned_weights"]
+    fitting = functional.binary_cross_entropy(tokens, targets, weights, reduction="sum")
+    return (told * arrays["candidate_weights"]).sum() + fitting
+
+
+def topic(model: MaskedClassifier, arrays: dict[str, Tensor]) -> Tensor:
+    """The MLM loss of the true candidate's tokens, the mean of a row, and cross-entropy by the layer on [CLS]."""
+    outputs = model(**inputs(arrays), output_hidden_states=True)
+    rows = torch.arange(len(WORDS))
+    tokens = arrays["word_tokens"][rows, :, arrays["word_labels"]]
+    at_places = outputs.logits[rows[:, None], arrays["word_places"]]
+    masks = functional.cross_entropy(at_places.flatten(0, 1), tokens.flatten(), reduction="none").reshape(-1, 2).mean(1)
+    classes = model.classifier(outputs.hidden_states[-1][:, 0])
+    return (masks * arrays["row_weights"]).sum() + competing_words(classes, arrays)
+
+
 def classifier(classes: int) -> dict[str, np.ndarray]:
     """Return the variables of a classifier of 32 inputs."""
     rng = np.random.default_rng(classes)
@@ -196,6 +262,10 @@ CASES = {
     "classifier": Case(BertForSequenceClassification, classified, classifier(3)),
     "classifier_binary": Case(BertForSequenceClassification, right_or_not, classifier(1)),
     "classifier_candidates": Case(BertForSequenceClassification, classified_candidates, classifier(1)),
+    "label_sum": Case(BertForMaskedLM, summed),
+    "label_product": Case(BertForMaskedLM, multiplied),
+    "conditioned": Case(BertForMaskedLM, conditioned),
+    "topic": Case(MaskedClassifier, topic, classifier(3)),
     "pretraining": Case(BertForPreTraining, pretrained),
 }
 

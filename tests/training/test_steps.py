@@ -20,15 +20,27 @@ from conftest import ROOT
 
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.checkpoints.tensors import read_tensors
+from nsp_bert.environment import import_tensorflow
 from nsp_bert.errors import UserError
 from nsp_bert.pretraining.trainer import Pretraining
+from nsp_bert.training.label_words import (
+    ConditionedTraining,
+    LabelTraining,
+    TopicTraining,
+    binary_losses,
+    log_probabilities,
+)
 from nsp_bert.training.loop import Training, tensors
 from nsp_bert.training.objectives import ClassifierTraining, MaskedTraining, NextSentenceTraining
 from nsp_bert.training.optimization import Optimization
 
+tf: Any = import_tensorflow()
+
 GOLDEN = json.loads((ROOT / "tests" / "golden" / "training.json").read_text(encoding="utf-8"))
 ARRAYS = {name: np.array(values) for name, values in GOLDEN["batch"].items()}
 ARRAYS = {name: array.astype(np.float32 if array.dtype.kind == "f" else np.int32) for name, array in ARRAYS.items()}
+ARRAYS |= {f"first_{name}": array[:2] for name, array in ARRAYS.items()}
+ARRAYS |= {f"last_{name}": array[2:] for name, array in ARRAYS.items()}
 RATE = GOLDEN["settings"]["learning_rate"]
 OPTIMIZATION = Optimization(**{name: value for name, value in GOLDEN["settings"].items() if name != "learning_rate"})
 DROPS_NOTHING = {"hidden_dropout_prob": 1e-9, "attention_probs_dropout_prob": 1e-9}  # the layers are there all the same
@@ -60,6 +72,7 @@ class Case(NamedTuple):
 
 
 PAIRS, SOFT = (("token_ids", "segment_ids", positions) for positions in ("position_ids", "soft_position_ids"))
+WORDS = ("word_places", "word_tokens", "word_labels")
 CASES = {
     "next_sentence_bce": Case(NextSentenceTraining, {}, (*PAIRS, "is_next", "row_weights")),
     "next_sentence_softmax": Case(
@@ -71,6 +84,19 @@ CASES = {
     "classifier_candidates": Case(
         ClassifierTraining, {"classes": 1, "candidates": 2}, (*PAIRS, "candidates", "candidate_weights")
     ),
+    "label_sum": Case(LabelTraining, {}, (*PAIRS, *WORDS, "row_weights")),
+    "label_product": Case(LabelTraining, {"product": True}, (*PAIRS, *WORDS, "row_weights")),
+    "conditioned": Case(
+        ConditionedTraining,
+        {},
+        (
+            *(f"first_{name}" for name in (*PAIRS, *WORDS)),
+            "candidate_weights",
+            *(f"last_{name}" for name in PAIRS),
+            *("conditioned_places", "conditioned_tokens", "conditioned_weights", "is_true"),
+        ),
+    ),
+    "topic": Case(TopicTraining, {"classes": 3}, (*PAIRS, *WORDS, "row_weights")),
     "pretraining": Case(
         Pretraining,
         {},
@@ -158,7 +184,7 @@ def check_gradients(found: dict[str, np.ndarray], expected: dict[str, list]) -> 
         np.testing.assert_allclose(entries(name, found[name]), three, rtol=1e-4, atol=1e-4 * mean + 1e-7, err_msg=name)
 
 
-@pytest.mark.parametrize("name", ["next_sentence_bce", "masked"])
+@pytest.mark.parametrize("name", ["next_sentence_bce", "masked", "label_sum", "conditioned"])
 def test_a_step_in_parts_is_the_step(name: str, checkpoint_dir: Path) -> None:
     whole, in_parts = (start(name, checkpoint_dir, **DROPS_NOTHING) for _ in range(2))
     metrics = whole.train(CASES[name].batch(), learning_rate=RATE)
@@ -222,3 +248,35 @@ def test_a_classifier_is_in_the_exported_checkpoint(checkpoint_dir: Path, tmp_pa
     assert expected.keys() == found.keys()
     for variable, value in expected.items():
         np.testing.assert_array_equal(value, found[variable], err_msg=variable)
+
+
+@pytest.mark.parametrize("margin", [0, 1, 8, 20, 60, -20, -60])
+def test_probabilities_near_0_and_1(margin: float) -> None:
+    """Losses and their gradients in float32 are those of float64, where 1 - p or p have long been rounded to 0."""
+    logits = np.array([[[3.0 + margin, 1.0, 2.5, 2.0]]], np.float32)
+    tokens = tf.constant([[[0, 3, -1]]])
+    for true in (True, False):
+        with tf.GradientTape() as tape:
+            tape.watch(watched := tf.constant(logits))
+            losses = binary_losses(log_probabilities(watched, tokens), true)
+            loss = losses[0, 0, 0]
+        others = np.logaddexp.reduce(logits[0, 0, 1:].astype(np.float64))
+        odds = float(logits[0, 0, 0] - others)
+        assert float(loss) == pytest.approx(np.logaddexp(0, -odds if true else odds), rel=1e-5, abs=1e-7)
+        gradient = tape.gradient(loss, watched)[0, 0, 0]
+        expected = -1 / (1 + np.exp(odds)) if true else 1 / (1 + np.exp(-odds))
+        assert float(gradient) == pytest.approx(expected, rel=1e-5)
+        assert np.isfinite(losses[0, 0, :2]).all()
+
+
+def test_a_candidate_without_a_token_at_a_place(checkpoint_dir: Path) -> None:
+    """It adds nothing to a sum and is 1 in a product."""
+    token_ids, segment_ids, position_ids, places, tokens, labels, weights = CASES["label_sum"].batch()
+    longer = [
+        np.concatenate([places, places[:, :1]], axis=1),
+        np.pad(tokens, [(0, 0), (0, 1), (0, 0)], constant_values=-1),
+    ]
+    for name in ("label_sum", "label_product"):
+        training = start(name, checkpoint_dir, **DROPS_NOTHING)
+        batch = [token_ids, segment_ids, position_ids, *longer, labels, weights]
+        check_loss(training, batch, GOLDEN["cases"][name]["losses"][0])
