@@ -145,7 +145,7 @@ class Methods(Strict):
     """What the methods take that are not NSP-BERT.
 
     `cloze`, `lm_bff` and `adapet` are for masked, `causal` for causal language models, `entailment` for a classifier of
-    a text with a description, `topic` for similarity, `plain` for a classifier without a prompt.
+    a text with a description, `topic` for similarity and TCBert, `plain` for a classifier without a prompt.
     """
 
     cloze: LanguageFacts | None = None

@@ -18,6 +18,10 @@ from test_readme import CHINESE, COMMANDS, README
 from nsp_bert.results.published import find
 
 READMES = [README, CHINESE]
+TRAINED = (
+    "nsp_bert_few_shot.py",
+    *(f"baselines/{name}.py" for name in ("adapet", "fine_tuning", "lm_bff", "tcbert")),
+)
 DOCUMENTS = [
     *READMES,
     ROOT / "CONTRIBUTING.md",
@@ -26,7 +30,9 @@ DOCUMENTS = [
     *ROOT.glob("models/*/README.md"),
 ]
 TRAINED = ("nsp_bert_few_shot.py", "baselines/fine_tuning.py", "baselines/efl.py")  # without --train too
-PUBLISHED_AS = {"pet": "pet_zero", "gpt": "gpt_zero", "fine_tuning": "fine_tuning_bert", "efl": "efl"}
+PUBLISHED_AS = {"pet": "pet_zero", "gpt": "gpt_zero", "fine_tuning": "fine_tuning_bert"} | {
+    name: name for name in ("efl", "lm_bff", "adapet")
+}
 
 
 def script_commands() -> list[str]:

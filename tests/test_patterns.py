@@ -90,6 +90,28 @@ def test_all_nine_have_patterns_and_splits() -> None:
         assert bool(card.words) == (card.task != "cloze")
 
 
+def test_lm_bff_and_adapet_have_patterns_and_words_of_their_own() -> None:
+    """ChID has no template of LM-BFF; all words of a set differ, and have as many characters."""
+    cards = {name: load_card(name) for name in FEWCLUE}
+    assert [name for name, card in cards.items() if not card.methods.lm_bff] == ["chid"]
+    assert all(card.methods.adapet for card in cards.values())
+    for card in cards.values():
+        for facts in filter(None, (card.methods.lm_bff, card.methods.adapet)):
+            words = list(card.word_set(facts.words).values()) if card.label_values else []
+            assert len(set(words)) == len(words)
+            assert len({len(word) for word in words}) < 2
+    assert cards["bustm"].word_set("fewclue-lm-bff") == {"0": "否", "1": "是"}
+    assert cards["bustm"].word_set("fewclue-adapet") == {"0": "不", "1": "是"}
+
+
+def test_marks_may_be_in_the_place_of_a_text() -> None:
+    """In a pattern of coreference alone."""
+    marked = "{marked}{pronoun}{span}{label}"
+    assert reasons("cluewsc", methods=cloze(marked, "fewclue-pet")) == ""
+    assert "no other slot" in reasons("cluewsc", methods=cloze("{text}" + marked, "fewclue-pet"))
+    assert "no other slot" in reasons("tnews", methods=cloze("{marked}{label}"))
+
+
 def test_a_card_may_leave_all_of_it_out() -> None:
     card = yaml.safe_load((CARDS / "tnews.yaml").read_text(encoding="utf-8"))
     plain = {key: value for key, value in card.items() if key not in ("words", "methods")}

@@ -23,7 +23,6 @@ from nsp_bert.tokenization import EncodedPair, Reads
 
 CANDIDATES = 3
 BACKENDS = ("tensorflow", "openvino")
-CLASSIFIER = ("encoder", "pooler", "classifier")
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +30,10 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return open_checkpoint(str(random_checkpoint.random_checkpoint(tmp_path_factory.mktemp("outputs"), layers=3)))
 
 
-def trained(folder: Path, classes: int) -> Checkpoint:
-    """A checkpoint as training a classifier leaves it."""
-    made = random_checkpoint.random_checkpoint(folder, layers=3, heads=("pooler",), classes=classes)
-    return open_checkpoint(str(made), CLASSIFIER)
+def trained(folder: Path, classes: int, heads: tuple[str, ...] = ("pooler",)) -> Checkpoint:
+    """A checkpoint as training a classifier leaves it, with or without the pooler."""
+    made = random_checkpoint.random_checkpoint(folder, layers=3, heads=heads, classes=classes)
+    return open_checkpoint(str(made), ("encoder", *heads, "classifier"))
 
 
 def some_pairs(count: int, vocabulary: int, seed: int = 0) -> list[EncodedPair]:
@@ -70,10 +69,11 @@ def keras_classifier(checkpoint: Checkpoint) -> Callable[[list[np.ndarray]], np.
     from nsp_bert.environment import import_tensorflow
 
     keras = import_tensorflow().keras
-    bert = build_bert(checkpoint, with_pool=True)
+    pooled = "pooler" in checkpoint.heads
+    bert = build_bert(checkpoint, with_pool=pooled)
     stored = read_tensors(checkpoint.prefix)
     dense = keras.layers.Dense(len(stored["output_bias"]))
-    model = keras.Model(bert.inputs, dense(bert.output))
+    model = keras.Model(bert.inputs, dense(bert.output if pooled else bert.output[:, 0]))
     dense.set_weights([stored["output_weights"].T, stored["output_bias"]])
     return lambda inputs: model.predict(inputs, verbose=0)[0]
 
@@ -97,6 +97,20 @@ def test_masked_tokens(checkpoint: Checkpoint, backend: str) -> None:
     found = scorer.score(pairs, len(pairs), width=CANDIDATES)
     assert found.pairs == len(pairs)
     np.testing.assert_allclose(found.values.reshape(-1, CANDIDATES), expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_products_of_masked_tokens(checkpoint: Checkpoint, backend: str) -> None:
+    pytest.importorskip(backend, reason="openvino is optional")
+    pairs = some_pairs(25, checkpoint.config["vocab_size"])
+    model = keras_model(checkpoint, with_mlm="linear")
+    logits = [model([np.array([p.token_ids]), segments(p)]) for p in pairs]
+    expected = [
+        np.prod([one[place][tokens] for place, tokens in zip(*p.reads, strict=True)], axis=0)
+        for one, p in zip(logits, pairs, strict=True)
+    ]
+    found = Scorer(checkpoint, backend=backend, output="masked-product").score(pairs, len(pairs), width=CANDIDATES)
+    np.testing.assert_allclose(found.values.reshape(-1, CANDIDATES), expected, atol=1e-3, rtol=1e-4)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -155,12 +169,15 @@ def test_pairs_that_ask_for_other_tokens_are_different(checkpoint: Checkpoint) -
     assert np.abs(found[0] - found[1]).max() > 1e-3
 
 
-@pytest.mark.parametrize("classes", [1, 4])
+@pytest.mark.parametrize(("classes", "heads"), [(1, ("pooler",)), (4, ("pooler",)), (4, ("MLM",))])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_classes(tmp_path: Path, backend: str, classes: int) -> None:
-    """A logit a class; one class gives a score like any other, of which those of a row's candidates compete."""
+def test_classes(tmp_path: Path, backend: str, classes: int, heads: tuple[str, ...]) -> None:
+    """A logit a class; one class gives a score like any other, of which those of a row's candidates compete.
+
+    Without a pooler [CLS] is read as it is.
+    """
     pytest.importorskip(backend, reason="openvino is optional")
-    checkpoint = trained(tmp_path, classes)
+    checkpoint = trained(tmp_path, classes, heads)
     pairs = [pair._replace(reads=None) for pair in some_pairs(25, checkpoint.config["vocab_size"])]
     model = keras_classifier(checkpoint)
     expected = np.array([model([np.array([p.token_ids]), segments(p)]) for p in pairs])
