@@ -3,8 +3,8 @@ r"""LM-BFF: a language model fills in the label's word after a template that was
 A row goes into a template of LM-BFF's search with T5 (TNEWS: …好[MASK][MASK]！), as FewCLUE's run ranked them: the best
 of the ranking that all training sets but the first share. The search is not repeated here. Words are written by hand,
 and there are no demonstrations: FewCLUE ran it so. The loss is cross-entropy over the labels of the sums of
-log-probabilities at the masks. For two masks FewCLUE's code multiplies the two logits, which no probability answers
-for; --product does so, in training and in prediction. With one mask both are the same.
+log-probabilities at the masks. For two masks FewCLUE's code multiplies the two logits, which is no log-probability:
+--product does so, in training and in prediction. With one mask both are the same.
 
 ChID has no template, so it is left out: the number that tables show there is PET's. FewCLUE's templates for pairs and
 CSL cut off the last character of the first text, be it a full stop or not; ours keep it.
@@ -16,9 +16,9 @@ datasets/published_results.yaml has all.
   python baselines/lm_bff.py --dataset eprstmt --output results
   python baselines/lm_bff.py --dataset tnews --train 0 --product
 
-AdamW, 1e-5, no decay of weights, linear decay of the rate, 4 rows a step, as FewCLUE. Its 1,000 steps are ours on the
-three large sets, in 4 to 17 epochs. On 32 rows they would be 125 passes: ours are 20 epochs, 160 steps; --epochs 125
-takes as many as FewCLUE. The epoch is chosen on dev_i after each.
+AdamW, 1e-5, no decay of weights, linear decay of the rate, 4 rows a step, as FewCLUE. Ours take about its 1,000 steps
+on the three large sets, in 4 to 17 epochs. On 32 rows they would be 125 passes: ours are 20 epochs, 160 steps, and
+--epochs 125 takes as many as FewCLUE. The epoch is chosen on dev_i after each.
 
 Cost: each epoch passes once over the rows, forward and back.
 """
