@@ -182,7 +182,10 @@ def choose_tokens(checkpoint: Checkpoint, documents: list[list[str]]) -> AskedTo
 
 
 def log_probabilities(checkpoint: Checkpoint, scorer: Scorer, asked: AskedTokens, output: Output) -> np.ndarray:
-    """Return the log-probabilities float32 (texts, P, C) of every candidate at every place that is asked for."""
+    """Return the log-probabilities float32 (texts, P, C) of every candidate at every place that is asked for.
+
+    They are logits where the output is a product of those, which rank alike.
+    """
     pairs = asked.pairs(output, load_vocabulary(checkpoint.vocab_path)["[MASK]"])
     shape = (*asked.places.shape, len(asked.candidates))
     scores = scorer.score(pairs, shape[0], progress=False, width=shape[1] * shape[2])

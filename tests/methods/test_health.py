@@ -30,6 +30,7 @@ from nsp_bert.scoring.scorer import Scorer
 MASK = 4
 MODELS: dict[Output, dict[str, Any]] = {  # as bert4keras builds them
     "masked": {"with_mlm": True},
+    "masked-product": {"with_mlm": "linear"},
     "causal": {"application": "lm", "segment_vocab_size": 0},
 }
 
@@ -68,8 +69,9 @@ def test_what_is_asked() -> None:
     asked = AskedTokens([np.array([2, 50, 60, 50, 3]), np.array([2, 70, 60, 3])], np.array([[3, 2], [1, 2]]))
     assert asked.tokens.tolist() == [[50, 60], [70, 60]]
     tokens = [[50, 60, 70, -1, -1, -1], [-1, -1, -1, 50, 60, 70]]
-    masked, causal = (list(asked.pairs(output, MASK)) for output in READS)
+    masked, product, causal = (list(asked.pairs(output, MASK)) for output in READS)
     assert [pair.token_ids for pair in masked] == [[2, 50, MASK, MASK, 3], [2, MASK, MASK, 3]]
+    assert masked == product
     assert [pair.token_ids for pair in causal] == [[2, 50, 60, 50, 3], [2, 70, 60, 3]]
     assert [pair.reads for pair in masked] == [([3, 2], tokens), ([1, 2], tokens)]
     assert [pair.reads for pair in causal] == [([2, 1], tokens), ([0, 1], tokens)]
@@ -87,11 +89,12 @@ def test_log_probabilities_are_those_of_bert4keras(checkpoint: Checkpoint, outpu
     found = log_probabilities(checkpoint, Scorer(checkpoint, output=output), asked, output)
     for text, places, values in zip(asked.texts, asked.places, found, strict=True):
         token_ids = text[None].copy()
-        if output == "masked":
+        if output != "causal":
             token_ids[0, places] = MASK
         inputs = [token_ids, np.zeros_like(token_ids)][: len(model.inputs)]
-        expected = np.log(model.predict(inputs, verbose=0)[0])
-        read = places if output == "masked" else places - 1
+        said = model.predict(inputs, verbose=0)[0]
+        expected = said if output == "masked-product" else np.log(said)
+        read = places - 1 if output == "causal" else places
         np.testing.assert_allclose(values, expected[read][:, asked.candidates], atol=2e-4)
 
 
@@ -99,7 +102,7 @@ def test_log_probabilities_are_those_of_bert4keras(checkpoint: Checkpoint, outpu
 def test_random_weights_are_at_chance(checkpoint: Checkpoint, output: Output) -> None:
     note = chance_note(checkpoint, Scorer(checkpoint, output=output), output)
     assert note.startswith("the MLM head of random is at chance on models/health/zh.txt (")
-    assert ("masked tokens found" in note) == (output == "masked")
+    assert ("masked tokens found" in note) == (output != "causal")
 
 
 def test_the_bundled_checkpoint_fills_in_masks() -> None:
