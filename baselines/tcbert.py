@@ -12,11 +12,11 @@ they are never beside ours.
   python baselines/tcbert.py --model erlangshen-tcbert-110m --dataset tnews \
     --output results
   python baselines/tcbert.py --dataset iflytek --train 0 --prompt 2 \
-    --predict linear --max-length 512
+    --predict linear
 
 AdamW, 2e-5, decay 0.1, 1 % of the steps to warm up, 4 rows a step, 5 epochs, as in the makers' example; the README
 beside it has 3 epochs of a row a step. Its linear decay reckons with more steps than there are, so that the rate hardly
-falls; ours falls to 0. Texts are cut to the card's length, there to 512 tokens.
+falls; ours falls to 0. Texts are cut to the card's length, there to 512 tokens: --max-length 512.
 
 Cost: each epoch passes once over the rows, forward and back.
 """
