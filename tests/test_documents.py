@@ -20,7 +20,7 @@ from nsp_bert.results.published import find
 READMES = [README, CHINESE]
 TRAINED = (
     "nsp_bert_few_shot.py",
-    *(f"baselines/{name}.py" for name in ("adapet", "fine_tuning", "lm_bff", "tcbert")),
+    *(f"baselines/{name}.py" for name in ("adapet", "efl", "fine_tuning", "lm_bff", "tcbert")),
 )
 DOCUMENTS = [
     *READMES,
@@ -29,7 +29,6 @@ DOCUMENTS = [
     *ROOT.glob("docs/*.md"),
     *ROOT.glob("models/*/README.md"),
 ]
-TRAINED = ("nsp_bert_few_shot.py", "baselines/fine_tuning.py", "baselines/efl.py")  # without --train too
 PUBLISHED_AS = {"pet": "pet_zero", "gpt": "gpt_zero", "fine_tuning": "fine_tuning_bert"} | {
     name: name for name in ("efl", "lm_bff", "adapet")
 }
