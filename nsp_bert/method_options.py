@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from nsp_bert.cards import CardT, Kind, cards_of
+from nsp_bert.checkpoints.soft_prompt import Insert
 from nsp_bert.cli import number, positive, whole
 from nsp_bert.method_prompts import Predict, Reference
 from nsp_bert.options import Recipes
@@ -37,6 +38,42 @@ def add_filled_topic_options(group: argparse._ArgumentGroup, _kind: Kind[CardT])
         choices=get_args(Predict),
         default="masks",
         help="by the words at the masks, or by the linear layer on [CLS]",
+    )
+
+
+def add_soft_prompt_options(parser: argparse.ArgumentParser, training: argparse._ArgumentGroup) -> None:
+    """Add how soft tokens are trained, and what reads a prompt that was trained before."""
+    training.add_argument(
+        "--encoder",
+        choices=("lstm", "none"),
+        help="lstm: soft tokens come out of an LSTM and an MLP; none: their embeddings are trained themselves"
+        " (default: lstm)",
+    )
+    training.add_argument(
+        "--insert",
+        choices=get_args(Insert),
+        help="soft tokens come in before position, segment and normalisation, as in the paper, or after them, as in"
+        " FewCLUE (default: before)",
+    )
+    training.add_argument(
+        "--freeze",
+        action="store_const",
+        const=True,
+        help="train the soft tokens alone; --save keeps nothing else",
+    )
+    group = parser.add_argument_group("soft prompt")
+    group.add_argument(
+        "--head",
+        choices=("masked", "nsp"),
+        default="masked",
+        help="masked: the label is filled in; nsp: soft tokens in an NSP prompt (classification)",
+    )
+    group.add_argument(
+        "--prompt",
+        dest="soft_prompt",
+        type=Path,
+        metavar="FILE",
+        help="a trained prompt that --save has written: nothing is trained (default: none)",
     )
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from nsp_bert.cards import Card, CardBase, CardT
 from nsp_bert.checkpoints.model_cards import Head
+from nsp_bert.checkpoints.soft_prompt import Insert
 from nsp_bert.errors import UserError
 from nsp_bert.method_prompts import Predict, PromptT, Reference
 from nsp_bert.prompts import Position, Positions, Prompt, Stages
@@ -29,7 +30,8 @@ class Recipe(BaseModel):
     """How a method is trained.
 
     A step takes as many rows as have at most `step_pairs` pairs, `step_rows` at most and one at least, and is computed
-    in parts of about `part_tokens`. `warmup` is a share of all steps; with `decay` the rate then falls to 0.
+    in parts of about `part_tokens`. `warmup` is a share of all steps; with `decay` the rate then falls to 0. `encoder`,
+    `insert` and `freeze` are about soft tokens.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +46,9 @@ class Recipe(BaseModel):
     loss: Literal["bce", "softmax", "product"] | None = None
     negatives: int | None = None
     ratio: Literal["1", "8", "all"] | None = None
+    encoder: Literal["lstm", "none"] | None = None
+    insert: Insert | None = None
+    freeze: bool | None = None
     weight_decay: float = 0.0
     warmup: float = 0.0
     decay: bool = False
@@ -199,6 +204,8 @@ class Options(BaseModel):
     prompt: PromptOptions = PromptOptions()
     recipe: dict[str, Any] = {}
     save: Path | None = None
+    head: Literal["masked", "nsp"] = "masked"
+    soft_prompt: Path | None = None
 
     @property
     def selection(self) -> Selection:

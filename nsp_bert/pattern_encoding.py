@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count, islice
 
 from nsp_bert.contents import Piece
-from nsp_bert.patterns import LABEL, Pattern, Slot
+from nsp_bert.patterns import LABEL, Fragment, Pattern, Slot, SoftTokens
 from nsp_bert.tokenization import Cut, EncodedPair, PairEncoder, Part, Reads
 
 Slots = Mapping[str, str | list[Piece]]
@@ -25,11 +26,15 @@ class Filled:
 
 @dataclass(frozen=True)
 class PatternEncoder:
-    """Puts rows into a pattern. Texts are cut, the longest first; the pattern and the label never are."""
+    """Puts rows into a pattern. Texts are cut, the longest first; the pattern and the label never are.
+
+    `soft_id` is the first of the ids of soft tokens.
+    """
 
     encoder: PairEncoder
     pattern: Pattern
     mask_id: int
+    soft_id: int = 0
 
     def masked(self, slots: Slots, words: Sequence[Sequence[int]]) -> EncodedPair:
         """Return a row with [MASK] in the label's place, asked for the tokens of words that are all as long.
@@ -71,8 +76,9 @@ class PatternEncoder:
         return EncodedPair(filled.token_ids, filled.first_length)
 
     def _fill(self, slots: Slots, label: Sequence[int]) -> Filled:
+        soft = count(self.soft_id)
         segments = [
-            [(piece, self._parts(piece, slots, label)) for piece in segment] for segment in self.pattern.segments
+            [(piece, self._parts(piece, slots, label, soft)) for piece in segment] for segment in self.pattern.segments
         ]
         parts = [part for segment in segments for _, own in segment for part in own]
         kept = iter(self.encoder.fit(parts, specials=1 + len(segments)))
@@ -87,9 +93,11 @@ class PatternEncoder:
             ends.append(len(token_ids))
         return Filled(token_ids, ends[0], start)
 
-    def _parts(self, piece: str | Slot, slots: Slots, label: Sequence[int]) -> list[Part]:
+    def _parts(self, piece: Fragment, slots: Slots, label: Sequence[int], soft: Iterator[int]) -> list[Part]:
         if isinstance(piece, str):
             return [self.encoder.part(piece)]
+        if isinstance(piece, SoftTokens):
+            return [Part(list(islice(soft, piece.number)))]
         if piece.name == LABEL:
             return [Part(list(label))]
         filling = slots[piece.name]

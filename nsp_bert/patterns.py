@@ -16,8 +16,10 @@ from nsp_bert.prompts import Strict
 LABEL = "label"
 CARD_WORDS = "card"  # the name of the label words that NSP prompts have
 BETWEEN_SEGMENTS = "||"
-PatternKind = Literal["cloze", "causal", "lm_bff", "adapet", "entailment"]
-SLOT = re.compile(r"\{(\w*)\}")
+PatternKind = Literal["cloze", "soft_cloze", "soft_nsp", "causal", "lm_bff", "adapet", "entailment"]
+SOFT = "soft:"  # before a number of soft tokens
+MOST_SOFT = 100  # tokens in a place: more is a slip of the pen
+SLOT = re.compile(rf"\{{({SOFT}[^{{}}]*|\w*)\}}")
 
 
 class Slot(NamedTuple):
@@ -26,16 +28,30 @@ class Slot(NamedTuple):
     name: str
 
 
+class SoftTokens(NamedTuple):
+    """So many soft tokens, whose embeddings are trained, in a place of a pattern."""
+
+    number: int
+
+
+Fragment = str | Slot | SoftTokens
+
+
 @dataclass(frozen=True)
 class Pattern:
-    """A template for any method: one or two segments of texts and slots."""
+    """A template for any method: one or two segments of texts, slots and soft tokens."""
 
-    segments: tuple[tuple[str | Slot, ...], ...]
+    segments: tuple[tuple[Fragment, ...], ...]
 
     @property
     def slots(self) -> list[str]:
         """The names of the slots, in order."""
         return [piece.name for segment in self.segments for piece in segment if isinstance(piece, Slot)]
+
+    @property
+    def soft_tokens(self) -> int:
+        """Number of soft tokens, which are numbered through."""
+        return sum(piece.number for segment in self.segments for piece in segment if isinstance(piece, SoftTokens))
 
     @property
     def ends_with_label(self) -> bool:
@@ -46,7 +62,8 @@ class Pattern:
 def parse_pattern(text: str) -> Pattern:
     """Return a pattern from its text: {text}, {other}, {label} … are slots, || is between two segments.
 
-    Raises ValueError for a pattern without one {label}, with a slot twice, or with more than two segments.
+    {soft:8} are eight soft tokens. Raises ValueError for a pattern without one {label}, with a slot twice, or with more
+    than two segments.
     """
     pattern = parse_plain(text)
     if LABEL not in pattern.slots:
@@ -66,10 +83,19 @@ def parse_plain(text: str) -> Pattern:
 TEXT_ALONE = Pattern(((Slot("text"),),))  # a row that is put into no pattern
 
 
-def _pieces(segment: str) -> tuple[str | Slot, ...]:
+def _pieces(segment: str) -> tuple[Fragment, ...]:
     """Return texts and slots in turn; `split` puts the slots' names at odd places."""
     parts = SLOT.split(segment)
-    return tuple(Slot(part) if place % 2 else part for place, part in enumerate(parts) if part or place % 2)
+    return tuple(_slot(part) if place % 2 else part for place, part in enumerate(parts) if part or place % 2)
+
+
+def _slot(name: str) -> Slot | SoftTokens:
+    if not name.startswith(SOFT):
+        return Slot(name)
+    count = name.removeprefix(SOFT)
+    if not (count.isascii() and count.isdecimal() and 1 <= int(count) <= MOST_SOFT):
+        raise ValueError(f"{{{name}}} must hold a number of soft tokens from 1 to {MOST_SOFT}")
+    return SoftTokens(int(count))
 
 
 def _valid(text: str) -> str:
@@ -145,10 +171,13 @@ class Methods(Strict):
     """What the methods take that are not NSP-BERT.
 
     `cloze`, `lm_bff` and `adapet` are for masked, `causal` for causal language models, `entailment` for a classifier of
-    a text with a description, `topic` for similarity and TCBert, `plain` for a classifier without a prompt.
+    a text with a description, `topic` for similarity and TCBert, `plain` for a classifier without a prompt. `soft_cloze`
+    is a cloze with soft tokens, `soft_nsp` an NSP prompt with some.
     """
 
     cloze: LanguageFacts | None = None
+    soft_cloze: LanguageFacts | None = None
+    soft_nsp: LanguageFacts | None = None
     causal: LanguageFacts | None = None
     lm_bff: LanguageFacts | None = None
     adapet: LanguageFacts | None = None
@@ -174,7 +203,16 @@ class Methods(Strict):
 
     @property
     def _language(self) -> list[LanguageFacts]:
-        return [facts for facts in (self.cloze, self.causal, self.lm_bff, self.adapet) if facts]
+        kinds = (self.cloze, self.soft_cloze, self.soft_nsp, self.causal, self.lm_bff, self.adapet)
+        return [facts for facts in kinds if facts]
+
+    @model_validator(mode="after")
+    def _check_soft_tokens(self) -> Self:
+        for kind, facts in self:
+            for text in facts.patterns if isinstance(facts, TopicFacts) else [facts.pattern] if facts else []:
+                if bool(parse_plain(text).soft_tokens) != kind.startswith("soft_"):
+                    raise ValueError(f"{kind}: {text!r}: {{soft:N}} must be in soft_cloze and soft_nsp, and no other")
+        return self
 
 
 class MethodFacts(Strict):

@@ -13,6 +13,7 @@ from nsp_bert.checkpoints.model_cards import MODELS, ModelCard, load_model_cards
 from nsp_bert.checkpoints.shapes import (
     HEADS,
     SEGMENT_TABLE,
+    SOFT_EMBEDDINGS,
     check_complete,
     check_shapes,
     count_classes,
@@ -215,8 +216,9 @@ def check_sizes(folder: Path, config: dict[str, Any], vocab_lines: int, shapes: 
                 " take the files of one checkpoint"
             )
     expected = google_shapes(config, count_classes(shapes))
+    soft = {SOFT_EMBEDDINGS: (config.get("soft_tokens", 0), width)}
     try:
-        check_shapes({name: tuple(shape) for name, shape in shapes.items()}, expected)
+        check_shapes({name: tuple(shape) for name, shape in shapes.items()}, expected | soft)
         check_complete(shapes, expected)
     except UserError as error:
         raise UserError(f"{folder}: {error}") from error

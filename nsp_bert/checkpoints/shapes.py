@@ -22,6 +22,7 @@ HEADS = {  # the variable that tells of a head
     "classifier": "output_weights",
 }
 CLASSIFIER = ("output_weights", "output_bias")  # as Google's run_classifier names them
+SOFT_EMBEDDINGS = "soft_prompt/embeddings"  # of soft tokens that come in after the normalisation of the others
 SEGMENT_TABLE = "bert/embeddings/token_type_embeddings"
 Shape = tuple[int, ...]
 
@@ -32,6 +33,7 @@ class BertConfig(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
 
     vocab_size: int = Field(gt=0)
+    soft_tokens: int = Field(default=0, ge=0)  # the last ones of the vocabulary
     hidden_size: int = Field(gt=0)
     num_hidden_layers: int = Field(gt=0)
     num_attention_heads: int = Field(gt=0)
@@ -46,9 +48,11 @@ class BertConfig(BaseModel):
     checkpoint_name: str | None = None
 
     @model_validator(mode="after")
-    def _heads_divide(self) -> Self:
+    def _sizes_fit(self) -> Self:
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(f"{self.num_attention_heads} heads do not divide hidden_size {self.hidden_size}")
+        if self.soft_tokens >= self.vocab_size:
+            raise ValueError(f"{self.soft_tokens} soft_tokens leave nothing of vocab_size {self.vocab_size}")
         return self
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,3 +27,10 @@ def write_tensors(prefix: Path, tensors: dict[str, np.ndarray]) -> None:
         shape_and_slices=[""] * len(names),
         tensors=[tensors[name] for name in names],
     )
+
+
+def write_checkpoint(folder: Path, config: dict[str, Any], tensors: dict[str, np.ndarray], vocab_path: Path) -> None:
+    """Write `bert_config.json`, `vocab.txt` and `bert_model.ckpt.*` into a folder that is there."""
+    write_tensors(folder / "bert_model.ckpt", tensors)
+    (folder / "bert_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    shutil.copyfile(vocab_path, folder / "vocab.txt")

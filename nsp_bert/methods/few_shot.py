@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -36,10 +36,16 @@ class FewShotMethod(Protocol):
         """Return what is trained on the rows of a training set."""
 
 
-def few_shot_run(session: Session[CardT, PromptT], method: FewShotMethod, rows: FewShotRows[ContentT]) -> Run:
+def few_shot_run(
+    session: Session[CardT, PromptT],
+    method: FewShotMethod,
+    rows: FewShotRows[ContentT],
+    finish: Callable[[Session[CardT, PromptT], Run], Run] = lambda _, run: run,
+) -> Run:
     """Train on a session's training set and return the run of the rows that are asked for.
 
-    `--save` keeps the trained checkpoint. Raises UserError as `fit`.
+    `finish` may add to the run while the trained weights, its session's, are there. `--save` keeps the trained
+    checkpoint, if not all of it was frozen. Raises UserError as `fit`.
     """
     recipe = session.recipe
     if not recipe:
@@ -55,8 +61,8 @@ def few_shot_run(session: Session[CardT, PromptT], method: FewShotMethod, rows: 
         print(f"best epoch {record.best_epoch}, dev {100 * record.epochs[record.best_epoch - 1].dev_accuracy:.2f} %")
         with_weights = trained.at(folder / BEST)
         task = method.task(with_weights, rows.test, rows.training)
-        run = settled_run(task, with_weights, score_task(task, with_weights))
-        if session.options.save:
+        run = finish(with_weights, settled_run(task, with_weights, score_task(task, with_weights)))
+        if session.options.save and not recipe.freeze:
             keep(folder / BEST, session.options.save / f"{session.card.name}.train_{session.train}")
     return replace(run, details=run.details.model_copy(update={"training": record}))
 

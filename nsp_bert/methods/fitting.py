@@ -19,7 +19,7 @@ from nsp_bert.files import recover_folder, write_text
 from nsp_bert.options import Recipe
 from nsp_bert.results.summary import Curve, Epoch, TrainingRecord
 from nsp_bert.terminal import progress_bar
-from nsp_bert.training.optimization import Optimization, Schedule
+from nsp_bert.training.optimization import Optimization, Schedule, SoftPromptSettings
 from nsp_bert.training.state import check_settings
 
 if TYPE_CHECKING:
@@ -143,6 +143,13 @@ def make_training(kind: Callable[..., Training], checkpoint: Checkpoint, recipe:
     training = kind(checkpoint.config, optimization, recipe.training_precision, recipe.training_seed, *own)
     training.load_weights(checkpoint)
     return training
+
+
+def soft_settings(recipe: Recipe, count: int) -> SoftPromptSettings | None:
+    """Return how a recipe trains so many soft tokens, None where there are none."""
+    if not count:
+        return None
+    return SoftPromptSettings(count, recipe.encoder or "lstm", recipe.insert or "before", bool(recipe.freeze))
 
 
 def begin(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from nsp_bert.cards import (
     CANDIDATES_CONTRAST,
@@ -19,6 +19,7 @@ from nsp_bert.cards import (
     CoreferenceCard,
     SentencePairCard,
 )
+from nsp_bert.checkpoints.soft_prompt import first_soft_token
 from nsp_bert.checkpoints.vocabulary import load_vocabulary
 from nsp_bert.contents import Cloze, Mention, SentencePair, Text
 from nsp_bert.errors import UnsuitableError
@@ -41,7 +42,12 @@ WordPromptT = TypeVar("WordPromptT", PatternPrompt, FilledTopicPrompt)
 
 @dataclass(frozen=True)
 class LanguageTask(CandidatesTask[CardT, LanguageContent, WordPrompt]):
-    """Rows in a pattern whose {label} is one of the words, or of the row's own candidates for a blank."""
+    """Rows in a pattern whose {label} is one of the words, or of the row's own candidates for a blank.
+
+    `compares_tokens`: words have to be as long as each other, since their tokens' log-probabilities are compared.
+    """
+
+    compares_tokens: ClassVar[bool] = True
 
     patterns: PatternEncoder
     words: Sequence[list[int]]
@@ -102,8 +108,10 @@ def make_task(
     vocabulary = load_vocabulary(session.checkpoint.vocab_path)
     texts = list(card.word_set(prompt.words).values())
     words = [encoder.tokenize(text) for text in texts]
-    check_words(f"{card.title}, words {prompt.words}", dict(zip(texts, words, strict=True)), vocabulary["[UNK]"])
-    patterns = PatternEncoder(encoder, parse_pattern(prompt.pattern), vocabulary["[MASK]"])
+    if kind.compares_tokens:
+        check_words(f"{card.title}, words {prompt.words}", dict(zip(texts, words, strict=True)), vocabulary["[UNK]"])
+    soft_id = first_soft_token(session.checkpoint.config)
+    patterns = PatternEncoder(encoder, parse_pattern(prompt.pattern), vocabulary["[MASK]"], soft_id)
     task = kind(card, prompt, encoder, rows, patterns, words)
     if not task.labels:
         check_candidates(task)

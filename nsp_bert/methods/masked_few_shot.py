@@ -14,13 +14,22 @@ import numpy as np
 
 from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.checkpoints.vocabulary import load_vocabulary
-from nsp_bert.methods.fitting import Arrays, make_training, padded, padded_length, rows_in_part, rows_in_step
+from nsp_bert.methods.fitting import (
+    Arrays,
+    make_training,
+    padded,
+    padded_length,
+    rows_in_part,
+    rows_in_step,
+    soft_settings,
+)
 from nsp_bert.methods.language import MaskedTask, make_task
 from nsp_bert.options import Recipe
 from nsp_bert.rows import Example, Rows
 from nsp_bert.scoring.windows import PairList
 from nsp_bert.session import Session, Task
 from nsp_bert.tokenization import EncodedPair
+from nsp_bert.training.optimization import SoftPromptSettings
 
 if TYPE_CHECKING:
     from nsp_bert.training.loop import Training
@@ -49,17 +58,24 @@ class MaskedTeacher:
 
     candidates = 1
 
-    def __init__(self, recipe: Recipe, lessons: list[Lesson], mask_id: int, vocabulary: int):
-        """`vocabulary` is the number of tokens that a random one is drawn from."""
+    def __init__(
+        self,
+        recipe: Recipe,
+        lessons: list[Lesson],
+        mask_id: int,
+        vocabulary: int,
+        soft: SoftPromptSettings | None = None,
+    ):
+        """`vocabulary` is the number of tokens that a random one is drawn from; behind them are the `soft` ones."""
         self._recipe, self._lessons = recipe, lessons
-        self._mask_id, self._vocabulary = mask_id, vocabulary
+        self._mask_id, self._vocabulary, self._soft = mask_id, vocabulary, soft
         self.rows = len(lessons)
 
     def training(self, checkpoint: Checkpoint) -> Training:
         """Return the model to train, with the checkpoint's weights."""
         from nsp_bert.training.objectives import MaskedTraining
 
-        return make_training(MaskedTraining, checkpoint, self._recipe)
+        return make_training(MaskedTraining, checkpoint, self._recipe, self._soft)
 
     def parts(self, rows: Sequence[int], rng: np.random.Generator) -> Iterator[Arrays]:
         """Yield token_ids, segment_ids, position_ids (B, T), places, tokens and weights (P,), which add up to 1."""
@@ -81,10 +97,13 @@ class MaskedTeacher:
         return [*padded(wide, size), *padded([places, tokens, weights], room)]
 
     def _asked(self, lesson: Lesson, rng: np.random.Generator) -> Asked:
-        """Return a lesson with random places beside the label's, 80 % of them masked, 10 % kept, 10 % replaced."""
+        """Return a lesson with random places beside the label's, 80 % of them masked, 10 % kept, 10 % replaced.
+
+        Soft tokens are neither asked for nor replaced.
+        """
         token_ids = np.array(lesson.pair.token_ids)
         label = np.array(lesson.pair.reads.places if lesson.pair.reads else [], np.int64)
-        others = np.setdiff1d(np.arange(len(token_ids)), label)
+        others = np.setdiff1d(np.flatnonzero(token_ids < self._vocabulary), label)
         chosen = rng.choice(others, min(int(RANDOM_SHARE * len(token_ids)), len(others)), replace=False)
         true, fate = token_ids[chosen], rng.random(len(chosen))
         random = rng.integers(self._vocabulary, size=len(chosen))
@@ -110,4 +129,5 @@ class MaskedFewShot:
             lessons.append(Lesson(pair, task.words_of(example.content)[labels.index(str(example.label))]))
         config = session.checkpoint.config
         mask_id = load_vocabulary(session.checkpoint.vocab_path)["[MASK]"]
-        return MaskedTeacher(recipe, lessons, mask_id, config["vocab_size"])
+        soft = soft_settings(recipe, task.patterns.pattern.soft_tokens)
+        return MaskedTeacher(recipe, lessons, mask_id, config["vocab_size"], soft)

@@ -24,6 +24,7 @@ from nsp_bert.scoring.windows import PairList
 from nsp_bert.session import Session, Task
 from nsp_bert.tasks import ClassificationTask, ClozeTask, CoreferenceTask, DevAndTest, SamplesTask, SentencePairTask
 from nsp_bert.tokenization import EncodedPair
+from nsp_bert.training.optimization import SoftPromptSettings
 
 if TYPE_CHECKING:
     from nsp_bert.training.loop import Training
@@ -63,9 +64,15 @@ class FittedCoreferenceTask(FittedThresholds, CoreferenceTask):
 class NextSentenceTeacher:
     """The pairs of training rows with their targets, a lesson a row; all rows have as many pairs."""
 
-    def __init__(self, recipe: Recipe, lessons: list[list[EncodedPair]], targets: np.ndarray):
-        """`targets` float32 (rows, candidates) are 1 for a next sentence and 0 for none."""
-        self._recipe, self._lessons, self._targets = recipe, lessons, targets
+    def __init__(
+        self,
+        recipe: Recipe,
+        lessons: list[list[EncodedPair]],
+        targets: np.ndarray,
+        soft: SoftPromptSettings | None = None,
+    ):
+        """`targets` float32 (rows, candidates) are 1 for a next sentence, 0 for none; `soft` are tokens of pairs."""
+        self._recipe, self._lessons, self._targets, self._soft = recipe, lessons, targets, soft
         self.rows, every = targets.shape
         self.candidates = every if recipe.negatives is None else min(recipe.negatives + 1, every)
 
@@ -73,7 +80,8 @@ class NextSentenceTeacher:
         """Return the model to train, with the checkpoint's weights."""
         from nsp_bert.training.objectives import NextSentenceTraining
 
-        return make_training(NextSentenceTraining, checkpoint, self._recipe, self._recipe.loss, self.candidates)
+        own = (self._recipe.loss, self.candidates, self._soft)
+        return make_training(NextSentenceTraining, checkpoint, self._recipe, *own)
 
     def parts(self, rows: Sequence[int], rng: np.random.Generator) -> Iterator[Arrays]:
         """Yield token_ids, segment_ids, position_ids (B, T), targets and weights (B,), which add up to 1."""
@@ -126,6 +134,10 @@ class NspFewShot:
             return NextSentenceTeacher(recipe, [[pair] for pair in task.pairs(contents)], targets)
         asked = self.task(session, Rows(training, "training"), [])
         lessons = lessons_of(asked, session.title)
-        labels = session.card.label_values or tuple(map(str, range(len(lessons[0]))))
-        targets = np.array([[str(example.label) == label for label in labels] for example in training], np.float32)
-        return NextSentenceTeacher(recipe, lessons, targets)
+        return NextSentenceTeacher(recipe, lessons, one_hot(session.card, training, len(lessons[0])))
+
+
+def one_hot(card: ClassificationCard | ClozeCard, training: Sequence[Example[Any]], candidates: int) -> np.ndarray:
+    """Return float32 (rows, candidates), 1 for the true one of each training row."""
+    labels = card.label_values or tuple(map(str, range(candidates)))
+    return np.array([[str(example.label) == label for label in labels] for example in training], np.float32)

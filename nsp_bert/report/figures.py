@@ -12,7 +12,7 @@ from plotly import graph_objects  # type: ignore[import-untyped]
 from nsp_bert.report.examples import shown_labels
 from nsp_bert.report.reader import ResultRun
 from nsp_bert.report.statistics import Histogram, has_candidates, margin_histogram, reliability, score_histogram
-from nsp_bert.results.summary import Confusion, CurvePoint, Summary, TrainingRecord
+from nsp_bert.results.summary import Confusion, CurvePoint, NearWord, Summary, TrainingRecord
 from nsp_bert.results.tables import percent
 
 READABLE = 20  # labels that an axis has room for in its own size
@@ -48,6 +48,8 @@ def run_figures(run: ResultRun) -> list[Figure]:
         figures.append(curve_figure(run.summary.batch_curve))
     if run.summary.training:
         figures.append(training_figure(run.summary.training))
+    if run.summary.nearest_words:
+        figures.append(nearest_words_figure(run.summary.nearest_words))
     return figures
 
 
@@ -214,6 +216,35 @@ def training_figure(training: TrainingRecord) -> Figure:
     steps, rows = training.steps, training.rows
     caption = f"{steps:,} steps on {rows:,} rows. The best epoch on dev is taken, of equal ones the earlier."
     return Figure("learning", "Learning curve", caption, plot, 280)
+
+
+def nearest_words_figure(nearest: list[list[NearWord]]) -> Figure:
+    """Return a table of the words nearest to each soft token, coloured by the cosine."""
+    heatmap = graph_objects.Heatmap(
+        z=[[near.cosine for near in row] for row in nearest],
+        x=[str(place) for place in range(1, len(nearest[0]) + 1)],
+        y=[str(number) for number in range(1, len(nearest) + 1)],
+        text=[[plain(near.word) for near in row] for row in nearest],
+        zmin=0,
+        zmax=1,
+        showscale=False,
+        xgap=1,
+        ygap=1,
+        colorscale=[[0, PANEL], [1, CELL]],
+        hovertemplate="soft token %{y}<br>%{text}, cosine %{z:.3f}<extra></extra>",
+        texttemplate="%{text}",
+        textfont={"color": INK},
+    )
+    ticks = {"type": "category", "showgrid": False, "zeroline": False}
+    plot = figure_json(
+        [heatmap],
+        xaxis={"title": {"text": "nearest, second …", "standoff": 8}, **ticks},
+        yaxis={"title": {"text": "soft token", "standoff": 8}, "autorange": "reversed", **ticks},
+    )
+    caption = (
+        "The words of the vocabulary whose embeddings are nearest to each soft token's; darker is a larger cosine."
+    )
+    return Figure("nearest", "Nearest words", caption, plot, 90 + 28 * len(nearest))
 
 
 def variants_figure(title: str, summaries: list[Summary], names: list[str]) -> Figure:

@@ -153,6 +153,13 @@ class TrainingRecord(Curve):
     peak_memory_mib: int
 
 
+class NearWord(Record):
+    """A word of the vocabulary near to a soft token: the cosine of their embeddings."""
+
+    word: str
+    cosine: float
+
+
 class Details(Record):
     """What only some runs have: thresholds, prompts, a batch curve, calibration, facts of a knowledge base."""
 
@@ -162,6 +169,7 @@ class Details(Record):
     batch_curve: list[CurvePoint] | None = None
     calibration: dict[str, Calibrated] | None = None
     training: TrainingRecord | None = None
+    nearest_words: list[list[NearWord]] | None = None
     entities: int | None = None
     single_candidate_share: Share | None = None
     gold_not_under_that_name: int | None = None

@@ -121,7 +121,9 @@ def embed(weights: Weights, token_ids: Any, segment_ids: Any, position_ids: Any)
     """Return the embeddings (B * T, width), and what is subtracted from the attention scores (B, 1, 1, T)."""
     x = tf.gather(weights.tokens, token_ids) + tf.gather(weights.segments, segment_ids)
     x = tf.reshape(x + tf.gather(weights.positions, position_ids), [-1, weights.tokens.shape[1]])
-    return weights.norm(x), tf.cast(tf.where(token_ids > 0, 0.0, MASKED), x.dtype)[:, None, None, :]
+    return with_soft(weights, weights.norm(x), token_ids), tf.cast(tf.where(token_ids > 0, 0.0, MASKED), x.dtype)[
+        :, None, None, :
+    ]
 
 
 def embed_causally(weights: Weights, token_ids: Any, _: Any, position_ids: Any) -> tuple[Any, Any]:
@@ -129,8 +131,16 @@ def embed_causally(weights: Weights, token_ids: Any, _: Any, position_ids: Any) 
     x = tf.gather(weights.tokens, token_ids) + tf.gather(weights.positions, position_ids)
     steps = tf.range(tf.shape(token_ids)[1])
     seen = (token_ids > 0)[:, None, None, :] & (steps[:, None] >= steps)
-    x = weights.norm(tf.reshape(x, [-1, weights.tokens.shape[1]]))
+    x = with_soft(weights, weights.norm(tf.reshape(x, [-1, weights.tokens.shape[1]])), token_ids)
     return x, tf.cast(tf.where(seen, 0.0, MASKED), x.dtype)
+
+
+def with_soft(weights: Weights, x: Any, token_ids: Any) -> Any:
+    """Return the embeddings (B * T, width), with those of soft tokens that come in after all else."""
+    if isinstance(weights.soft, tuple):
+        return x
+    places = tf.reshape(token_ids, [-1]) - (weights.tokens.shape[0] - weights.soft.shape[0])
+    return tf.where((places >= 0)[:, None], tf.gather(weights.soft, tf.maximum(places, 0)), x)
 
 
 def run_layer(

@@ -12,7 +12,7 @@ import numpy as np
 
 from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.checkpoints.model_cards import Head
-from nsp_bert.checkpoints.shapes import CLASSIFIER
+from nsp_bert.checkpoints.shapes import CLASSIFIER, SOFT_EMBEDDINGS
 from nsp_bert.environment import import_tensorflow
 from nsp_bert.errors import UserError, first_line
 
@@ -21,7 +21,7 @@ tf: Any = import_tensorflow()
 from bert4keras.models import BERT  # noqa: E402
 
 EPSILON = 1e-12  # of the layer normalisation, as in the original code
-CLASSIFIER_LAYER = "Classifier"  # bert4keras has none
+CLASSIFIER_LAYER, SOFT_LAYER = "Classifier", "Soft-Prompt"  # bert4keras has neither
 KERNEL_SIZE = 768 * 768  # entries; a feed-forward kernel is cut into pieces that stay in a core's cache
 
 
@@ -90,13 +90,15 @@ class Vocabulary(NamedTuple):
 class Weights(NamedTuple):
     """Everything that a score depends on; `head` is a NextSentence, a Classifier, a Vocabulary or nothing.
 
-    `head` is what the output needs; `segments` are nothing where the checkpoint has none.
+    `head` is what the output needs; `segments` are nothing where the checkpoint has none, and so is `soft`: the
+    embeddings of the last tokens, where they come in after `norm`.
     """
 
     tokens: Any
     segments: Any
     positions: Any
     norm: Norm
+    soft: Any
     layers: list[Layer]
     head: Any
 
@@ -113,7 +115,8 @@ def load_weights(checkpoint: Checkpoint, precision: str, head: Head) -> Weights:
         tokens, positions = (_variable(read[f"Embedding-{name}"][0], precision) for name in ("Token", "Position"))
         segments = _variable(read["Embedding-Segment"][0], precision) if checkpoint.config["type_vocab_size"] else ()
         norm = _norm(read["Embedding-Norm"])
-        return Weights(tokens, segments, positions, norm, layers, READ_HEAD[head](read))
+        soft = _variable(read[SOFT_LAYER][0], precision) if SOFT_LAYER in read else ()
+        return Weights(tokens, segments, positions, norm, soft, layers, READ_HEAD[head](read))
     except (tf.errors.OpError, ValueError, LookupError, RuntimeError) as error:
         raise UserError(
             f"{checkpoint.prefix}: weights cannot be loaded ({first_line(error)}); fetch the checkpoint again"
@@ -159,11 +162,11 @@ READ_HEAD: dict[Head, Callable[[dict[str, list[np.ndarray]]], NextSentence | Cla
 
 
 def _read_layers(checkpoint: Checkpoint, head: Head) -> dict[str, list[np.ndarray]]:
-    """Return bert4keras' layer name -> float32 arrays in that layer's order, and a classifier as CLASSIFIER_LAYER."""
+    """Return bert4keras' layer name -> float32 arrays in that layer's order, and what it has no layer for."""
     config = checkpoint.config | {"hidden_act": "linear"}
     bert = BERT(**config, max_position=checkpoint.max_position, with_nsp=head == "NSP", with_mlm=head == "MLM")
     reader = tf.train.load_checkpoint(str(checkpoint.prefix))
-    mapping = bert.variable_mapping() | {CLASSIFIER_LAYER: [*CLASSIFIER]}
+    mapping = bert.variable_mapping() | {CLASSIFIER_LAYER: [*CLASSIFIER], SOFT_LAYER: [SOFT_EMBEDDINGS]}
     there = {layer: names for layer, names in mapping.items() if all(map(reader.has_tensor, names))}
     stored = {name: reader.get_tensor(name) for names in there.values() for name in names}
     return {layer: [bert.load_variable(stored, name) for name in names] for layer, names in there.items()}

@@ -5,8 +5,6 @@ A subclass says what is minimised. Importing this module imports TensorFlow.
 
 from __future__ import annotations
 
-import json
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,12 +15,14 @@ import numpy as np
 
 from nsp_bert.checkpoints.checkpoint import Checkpoint, read_shapes
 from nsp_bert.checkpoints.model_cards import Head
-from nsp_bert.checkpoints.tensors import write_tensors
+from nsp_bert.checkpoints.soft_prompt import with_soft_tokens
+from nsp_bert.checkpoints.tensors import write_checkpoint
 from nsp_bert.environment import import_tensorflow
 from nsp_bert.errors import UserError, first_line
 from nsp_bert.files import replacing_folder
 from nsp_bert.training.model import build_bert
-from nsp_bert.training.optimization import Optimization
+from nsp_bert.training.optimization import Optimization, SoftPromptSettings
+from nsp_bert.training.soft_tokens import PromptEncoder
 from nsp_bert.training.state import SETTINGS, START_ANEW, settings_text
 
 tf: Any = import_tensorflow()
@@ -36,9 +36,18 @@ class Training(ABC):
     """A BERT with some of its heads, its optimiser and its step counter."""
 
     def __init__(
-        self, config: dict[str, Any], heads: Sequence[Head], optimization: Optimization, precision: str, seed: int
+        self,
+        config: dict[str, Any],
+        heads: Sequence[Head],
+        optimization: Optimization,
+        precision: str,
+        seed: int,
+        soft: SoftPromptSettings | None = None,
     ):
-        """Build the model of a `bert_config.json`; `precision` is float32, bfloat16 or float16."""
+        """Build the model of a `bert_config.json`; `precision` is float32, bfloat16 or float16.
+
+        With `soft` the ids behind the vocabulary are soft tokens.
+        """
         tf.keras.backend.clear_session()  # lets go of the models of earlier trainings
         tf.keras.utils.set_random_seed(seed)
         policy = "float32" if precision == "float32" else f"mixed_{precision}"
@@ -47,13 +56,16 @@ class Training(ABC):
         self._clip_norm = optimization.clip_norm
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._drawn = tf.Variable(0, dtype=tf.int64, trainable=False)  # what dropout is drawn by
-        self._bert = build_bert(config, heads, self._drawn, seed)
+        width, deviation = config["hidden_size"], config.get("initializer_range", 0.02)
+        self._soft = PromptEncoder(soft, width, deviation, seed) if soft else None
+        self._bert = build_bert(config, heads, self._drawn, seed, self._soft)
         layers = self._bert.layers
         last = f"Transformer-{config['num_hidden_layers'] - 1}-FeedForward-Norm"
         outputs = [layers[last].output, *([layers["Pooler-Dense"].output] if "pooler" in heads else [])]
         self._encoder = tf.keras.Model(self._bert.model.inputs, outputs)
-        new = self._new_layers(seed)
-        self._variables = [*self._bert.model.trainable_variables, *new]
+        new = [*self._new_layers(seed), *(self._soft.variables if self._soft else [])]
+        frozen = self._soft is not None and self._soft.freeze
+        self._variables = [*([] if frozen else self._bert.model.trainable_variables), *new]
         self._optimizer = tf.keras.optimizers.AdamW(
             learning_rate=0.0,
             weight_decay=optimization.weight_decay,
@@ -160,12 +172,13 @@ class Training(ABC):
     def export(self, folder: Path, vocab_path: Path) -> None:
         """Write `bert_config.json`, `vocab.txt` and `bert_model.ckpt.*`, float32, under Google's variable names.
 
-        Raises UserError where that cannot be written.
+        Soft tokens are there with what their encoder makes of them. Raises UserError where that cannot be written.
         """
+        config, found = self.config, self.tensors()
+        if self._soft:
+            config, found = with_soft_tokens(config, found, self._soft().numpy(), self._soft.insert)
         with written_in_one_step(folder) as unfinished:
-            write_tensors(unfinished / "bert_model.ckpt", self.tensors())
-            (unfinished / "bert_config.json").write_text(json.dumps(self.config, indent=2) + "\n", encoding="utf-8")
-            shutil.copyfile(vocab_path, unfinished / "vocab.txt")
+            write_checkpoint(unfinished, config, found, vocab_path)
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the weights float32 by Google's variable names."""

@@ -18,6 +18,7 @@ from bert4keras.layers import Dropout, Embedding, LayerNormalization, MultiHeadA
 from bert4keras.models import BERT  # noqa: E402
 
 from nsp_bert.training.fused_layers import FusedLayerNormalization, gelu  # noqa: E402
+from nsp_bert.training.soft_tokens import PromptEncoder  # noqa: E402
 
 
 class StepDropout(keras.layers.Layer):
@@ -37,10 +38,22 @@ class StepDropout(keras.layers.Layer):
 
 
 class TiedEmbedding(Embedding):
-    """bert4keras' token embedding whose use as output layer follows the precision of its input."""
+    """bert4keras' token embedding whose use as output layer follows the precision of its input.
+
+    `soft` has the embeddings of the ids behind the vocabulary, which the output layer knows nothing of. Where they come
+    in after all else, a word's is in their place here.
+    """
+
+    def __init__(self, soft: PromptEncoder | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self._soft = soft
 
     def call(self, inputs: Any, mode: str = "embedding") -> Any:
         """Return embeddings of ids, or for `mode="dense"` logits (…, vocabulary) of hidden states (…, width)."""
+        if mode == "embedding" and self._soft:
+            ids = tf.cast(inputs, tf.int32)
+            words = super().call(tf.minimum(ids, self.input_dim - 1))
+            return words if self._soft.insert == "after" else self._soft.put_into(words, ids - self.input_dim)
         if mode == "embedding":
             return super().call(inputs)
         return tf.tensordot(inputs, tf.cast(self.embeddings, inputs.dtype), [[-1], [1]])
@@ -61,12 +74,29 @@ class StepDropoutAttention(MultiHeadAttention):
         return tf.einsum("bhjk,bkhd->bjhd", weights, values), weights
 
 
-class TrainedBERT(BERT):
-    """BERT that takes its dropout masks from a step counter (a tf.Variable, int64)."""
+class SoftRows(keras.layers.Layer):
+    """The embeddings of all tokens (B, T, width), with those of the soft tokens put in: ids from `first` on."""
 
-    def __init__(self, step: Any, seed: int, **kwargs: Any):
+    def __init__(self, soft: PromptEncoder, first: int, **kwargs: Any):
         super().__init__(**kwargs)
-        self._count, self._seed = step, seed
+        self._soft, self._first = soft, first
+
+    def call(self, inputs: Any) -> Any:
+        """Return them for [ids (B, T), embeddings]."""
+        ids, embeddings = inputs
+        return self._soft.put_into(embeddings, tf.cast(ids, tf.int32) - self._first)
+
+    def compute_mask(self, _inputs: Any, mask: Any = None) -> Any:
+        """Return which tokens there are, as the embeddings say it."""
+        return mask[1]
+
+
+class TrainedBERT(BERT):
+    """BERT that takes its dropout masks from a step counter (a tf.Variable, int64), and may have soft tokens."""
+
+    def __init__(self, step: Any, seed: int, soft: PromptEncoder | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self._count, self._seed, self._soft = step, seed, soft
 
     def apply(self, inputs: Any = None, layer: Any = None, arguments: Any = None, **kwargs: Any) -> Any:
         """Build or reuse a layer as bert4keras does, with this module's layers in the place of its own."""
@@ -76,10 +106,17 @@ class TrainedBERT(BERT):
             dropout = StepDropout(**self._dropout_arguments(self.attention_dropout_rate, f"{kwargs['name']}-Weights"))
             layer, kwargs = StepDropoutAttention, kwargs | {"dropout": dropout}
         elif layer is Embedding:
-            layer = TiedEmbedding
+            layer, kwargs = (
+                TiedEmbedding,
+                kwargs | ({"soft": self._soft} if kwargs["name"] == "Embedding-Token" else {}),
+            )
         elif layer is LayerNormalization:
             layer = FusedLayerNormalization
-        return super().apply(inputs, layer, arguments, **kwargs)
+        output = super().apply(inputs, layer, arguments, **kwargs)
+        if self._soft and self._soft.insert == "after" and kwargs["name"] == "Embedding-Norm":
+            own = {"soft": self._soft, "first": self.vocab_size, "name": "Embedding-Soft"}
+            return super().apply([self.inputs[0], output], SoftRows, **own)
+        return output
 
     def vocabulary_logits(self, hidden: Any) -> Any:
         """Return the MLM head's logits float32 (…, vocabulary) of states (…, width)."""
@@ -97,14 +134,18 @@ class TrainedBERT(BERT):
         return {"rate": rate, "name": name, "seed": 1000 * self._seed + number, "step": self._count}
 
 
-def build_bert(config: dict[str, Any], heads: Sequence[Head], step: Any, seed: int) -> TrainedBERT:
+def build_bert(
+    config: dict[str, Any], heads: Sequence[Head], step: Any, seed: int, soft: PromptEncoder | None = None
+) -> TrainedBERT:
     """Return the model of a `bert_config.json` with some heads; dropout is drawn from seed and step.
 
-    Its inputs are token_ids, segment_ids and position_ids, int32 (B, T) each.
+    With `soft` the ids behind the vocabulary are those of its soft tokens. Its inputs are token_ids, segment_ids and
+    position_ids, int32 (B, T) each.
     """
     bert = TrainedBERT(
         step,
         seed,
+        soft,
         **config,
         max_position=config["max_position_embeddings"],
         segment_vocab_size=config.get("type_vocab_size", 2),

@@ -15,7 +15,7 @@ from nsp_bert.checkpoints.model_cards import Head
 from nsp_bert.environment import import_tensorflow
 from nsp_bert.training.loop import Training
 from nsp_bert.training.model import StepDropout
-from nsp_bert.training.optimization import Optimization
+from nsp_bert.training.optimization import Optimization, SoftPromptSettings
 
 tf: Any = import_tensorflow()
 
@@ -39,9 +39,10 @@ class NextSentenceTraining(Training):
         seed: int,
         loss: Loss = "bce",
         candidates: int = 1,
+        soft: SoftPromptSettings | None = None,
     ):
-        """Build the model of a `bert_config.json`."""
-        super().__init__(config, ("encoder", "pooler", "NSP"), optimization, precision, seed)
+        """Build the model of a `bert_config.json`, with soft tokens where they are asked for."""
+        super().__init__(config, ("encoder", "pooler", "NSP"), optimization, precision, seed, soft)
         self._loss, self._candidates = loss, candidates
 
     def minimised(self, batch: Sequence[Any], training: bool) -> tuple[Any, Any]:
@@ -67,9 +68,16 @@ class MaskedTraining(Training):
     int32 (P,) and weights float32 (P,).
     """
 
-    def __init__(self, config: dict[str, Any], optimization: Optimization, precision: str, seed: int):
-        """Build the model of a `bert_config.json`."""
-        super().__init__(config, ("encoder", "MLM"), optimization, precision, seed)
+    def __init__(
+        self,
+        config: dict[str, Any],
+        optimization: Optimization,
+        precision: str,
+        seed: int,
+        soft: SoftPromptSettings | None = None,
+    ):
+        """Build the model of a `bert_config.json`, with soft tokens where they are asked for."""
+        super().__init__(config, ("encoder", "MLM"), optimization, precision, seed, soft)
 
     def minimised(self, batch: Sequence[Any], training: bool) -> tuple[Any, Any]:
         """Return the loss and, as its metric, the loss (1,)."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+from nsp_bert.checkpoints.soft_prompt import Insert
 
 
 @dataclass(frozen=True)
@@ -14,6 +17,19 @@ class Optimization:
     beta_1: float = 0.9
     beta_2: float = 0.98
     epsilon: float = 1e-8
+
+
+@dataclass(frozen=True)
+class SoftPromptSettings:
+    """How so many soft tokens are trained: by what `encoder`, where they come in, with the model or (`freeze`) alone.
+
+    `lstm` has their embeddings go through a two-layer bidirectional LSTM and a two-layer MLP (P-tuning, section 3.2).
+    """
+
+    count: int
+    encoder: Literal["lstm", "none"] = "lstm"
+    insert: Insert = "before"
+    freeze: bool = False
 
 
 @dataclass(frozen=True)
