@@ -104,6 +104,7 @@ METHODS = (  # in the order of the tables: a new one is a line here
     Entry("pet_few_shot", ("pet",), few_shot=True, own_method="pet"),
     Entry("fine_tuning", ("fine_tuning_bert", "fine_tuning_roberta", "fine_tuning_ernie"), few_shot=True),
     Entry("efl", ("efl", "efl_without_nli"), few_shot=True),
+    Entry("p_tuning", ("p_tuning", "p_tuning_plain"), few_shot=True),
     Entry("lm_bff", ("lm_bff",), few_shot=True),
     Entry("adapet", ("adapet",), few_shot=True),
     Entry("tcbert", ("tcbert",), few_shot=True),

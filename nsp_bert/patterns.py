@@ -171,8 +171,8 @@ class Methods(Strict):
     """What the methods take that are not NSP-BERT.
 
     `cloze`, `lm_bff` and `adapet` are for masked, `causal` for causal language models, `entailment` for a classifier of
-    a text with a description, `topic` for similarity and TCBert, `plain` for a classifier without a prompt. `soft_cloze`
-    is a cloze with soft tokens, `soft_nsp` an NSP prompt with some.
+    a text with a description, `topic` for similarity and TCBert, `plain` for a classifier without a prompt.
+    `soft_cloze` is a cloze with soft tokens, `soft_nsp` an NSP prompt with some.
     """
 
     cloze: LanguageFacts | None = None

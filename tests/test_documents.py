@@ -20,7 +20,7 @@ from nsp_bert.results.published import find
 READMES = [README, CHINESE]
 TRAINED = (
     "nsp_bert_few_shot.py",
-    *(f"baselines/{name}.py" for name in ("adapet", "efl", "fine_tuning", "lm_bff", "tcbert")),
+    *(f"baselines/{name}.py" for name in ("adapet", "efl", "fine_tuning", "lm_bff", "p_tuning", "tcbert")),
 )
 DOCUMENTS = [
     *READMES,
@@ -30,7 +30,7 @@ DOCUMENTS = [
     *ROOT.glob("models/*/README.md"),
 ]
 PUBLISHED_AS = {"pet": "pet_zero", "gpt": "gpt_zero", "fine_tuning": "fine_tuning_bert"} | {
-    name: name for name in ("efl", "lm_bff", "adapet")
+    name: name for name in ("efl", "lm_bff", "adapet", "p_tuning")
 }
 
 

@@ -79,6 +79,16 @@ def test_a_causal_blank_asks_all_that_follows(before: str, after: str, words: li
         assert after.startswith("".join(map(chr, pair.token_ids[start + len(word) : -1])))
 
 
+@given(text=texts, words=words, max_length=st.integers(14, 60))
+def test_soft_tokens_are_numbered_through_and_never_cut(text: str, words: list[list[int]], max_length: int) -> None:
+    encoder = PairEncoder(letters, CLS, SEP, max_length)
+    filled = PatternEncoder(encoder, parse_pattern("{soft:2}X{label}{text}{soft:3}"), MASK, soft_id=1000)
+    pair = filled.masked({"text": text}, words)
+    masks = [MASK] * len(words[0])
+    kept = letters(text[: max_length - 8 - len(masks)])
+    assert pair.token_ids == [CLS, 1000, 1001, *letters("X"), *masks, *kept, 1002, 1003, 1004, SEP]
+
+
 def test_a_pattern_that_alone_is_too_long() -> None:
     with pytest.raises(UserError, match="the prompt alone takes 14 tokens, more than --max-length 12"):
         patterns("0123456789{label}{text}", 12).masked({"text": "a"}, [[200, 201]])

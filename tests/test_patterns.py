@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from nsp_bert.cards import ADAPTER, CARDS, card_names, load_card, validation_reasons
-from nsp_bert.patterns import CARD_WORDS, Slot, parse_pattern
+from nsp_bert.patterns import CARD_WORDS, Slot, SoftTokens, parse_pattern
 from nsp_bert.results.benchmark_tables import FEWCLUE
 
 
@@ -15,6 +15,19 @@ def test_a_pattern_in_pieces() -> None:
     assert pattern.segments == ((Slot("text"),), ("这是", Slot("label"), "。"))
     assert pattern.slots == ["text", "label"]
     assert parse_pattern("{label}").segments == ((Slot("label"),),)
+
+
+def test_soft_tokens_in_several_places() -> None:
+    pattern = parse_pattern("{soft:2}{label}{soft:8}||{text}")
+    assert pattern.segments == ((SoftTokens(2), Slot("label"), SoftTokens(8)), (Slot("text"),))
+    assert pattern.slots == ["label", "text"]
+    assert pattern.soft_tokens == 10
+
+
+@pytest.mark.parametrize("text", ["{label}{soft:0}", "{label}{soft:}", "{label}{soft:a}", "{label}{soft:-1}"])
+def test_a_number_of_soft_tokens_that_cannot_be(text: str) -> None:
+    with pytest.raises(ValueError, match="must hold a number of soft tokens"):
+        parse_pattern(text)
 
 
 @pytest.mark.parametrize("text", ["{text}", "{label}{label}", "{text}{text}{label}", "{text}||{other}||{label}", ""])
@@ -50,6 +63,9 @@ def cloze(pattern: str, words: str = CARD_WORDS) -> dict[str, object]:
         ("bustm", {"words": {"mine": {"words": {"0": "不", "1": "不"}}}, "methods": {}}, "several labels"),
         ("bustm", {"words": {"a": {"like": "b"}, "b": {"like": "a"}}, "methods": {}}, "like itself"),
         ("bustm", {"methods": {"clozes": {}}}, "methods.clozes"),
+        ("tnews", {"methods": cloze("{text}{soft:8}{label}")}, "must be in soft_cloze and soft_nsp"),
+        ("tnews", {"methods": {"soft_cloze": {"pattern": "{text}{label}"}}}, "must be in soft_cloze and soft_nsp"),
+        ("tnews", {"methods": {"soft_cloze": {"pattern": "{soft:8}{label}"}}}, "must hold {text}"),
         ("csl", {"methods": {"plain": {"pattern": "{other}||{text}{label}"}}}, "the slots of '{text}||{other}'"),
         ("csl", {"methods": {"plain": {"pattern": "{text}||{text}"}}}, "no slot twice"),
         ("csl", {"methods": {"entailment": {"pattern": "{text}||{label}"}}}, "no word for the label '0'"),
@@ -86,6 +102,8 @@ def test_all_nine_have_patterns_and_splits() -> None:
         assert card.methods.cloze
         assert card.methods.causal
         assert card.methods.entailment
+        assert card.methods.soft_cloze
+        assert bool(card.methods.soft_nsp) == (card.task == "classification")
         assert len(card.splits) == 14
         assert bool(card.words) == (card.task != "cloze")
 
