@@ -13,7 +13,8 @@ Published by FewCLUE with RoBERTa-wwm-ext and --insert after, the mean of five r
 FewCLUE's older variant with plain embeddings is the second command, but for its tied output layer: EPRSTMT 88.5.
 
   python baselines/p_tuning.py --dataset eprstmt --insert after --output results
-  python baselines/p_tuning.py --dataset eprstmt --encoder none --freeze --learning-rate 6e-4 --save prompts
+  python baselines/p_tuning.py --dataset eprstmt --encoder none --freeze \
+    --learning-rate 6e-4 --save prompts
 
 --save DIR keeps the soft tokens as DIR/DATASET.train_I.prompt.npz, a small file for --prompt, and the checkpoint unless
 it is frozen: --model is then DIR/DATASET.train_I. --head nsp has soft tokens in an NSP prompt of the four
