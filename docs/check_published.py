@@ -28,7 +28,7 @@ from typing import Any, NamedTuple, cast
 from nsp_bert.cards import Card, load_card
 from nsp_bert.contents import Mention, SentencePair, Text
 from nsp_bert.files import DATASETS, MODELS
-from nsp_bert.patterns import LABEL, LanguageFacts, parse_pattern
+from nsp_bert.patterns import LABEL, LanguageFacts, Slot, parse_pattern
 from nsp_bert.results.benchmark_tables import FEWCLUE, fewclue_titles
 from nsp_bert.results.published import SCORE, PublishedRecord, find, load_published
 from nsp_bert.rows import FEW_ALL, FIVE, dev_split, read_table, train_split
@@ -378,7 +378,8 @@ def expand(codes: str) -> set[str]:
 def filled(facts: LanguageFacts, content: Text | SentencePair | Mention) -> str:
     """Return a row in a pattern up to the label."""
     (pieces,) = parse_pattern(facts.pattern).segments
-    return "".join(piece if isinstance(piece, str) else str(content.slots.get(piece.name, "")) for piece in pieces)
+    slots = {Slot(name): text for name, text in content.slots.items()}
+    return "".join(piece if isinstance(piece, str) else str(slots.get(piece, "")) for piece in pieces)
 
 
 if __name__ == "__main__":
