@@ -378,7 +378,7 @@ def expand(codes: str) -> set[str]:
 def filled(facts: LanguageFacts, content: Text | SentencePair | Mention) -> str:
     """Return a row in a pattern up to the label."""
     (pieces,) = parse_pattern(facts.pattern).segments
-    slots = {Slot(name): text for name, text in content.slots.items()}
+    slots: dict[object, object] = {Slot(name): text for name, text in content.slots.items()}
     return "".join(piece if isinstance(piece, str) else str(slots.get(piece, "")) for piece in pieces)
 
 
