@@ -25,6 +25,7 @@ from nsp_bert.results.summary import Summary, file_stem
 from nsp_bert.results.tables import print_table
 from nsp_bert.rows import dev_split, train_split
 from nsp_bert.scoring.exact import Engine
+from nsp_bert.scoring.outputs import READS
 from nsp_bert.scoring.score_files import ScoreFiles, remove_journals
 from nsp_bert.scoring.scorer import Scorer
 from nsp_bert.session import PromptT, Scorers, Session, choose_data
@@ -91,6 +92,8 @@ class Runner(Generic[CardT, PromptT]):
             kept = self._kept(session)
             self._summaries += kept
             if not kept:
+                if self._method.trained and self._method.output in READS:
+                    session.engine.load()  # the head is looked at before it is trained
                 yield self._with_files(session)
             if not self._summaries[-1].complete:
                 return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -64,7 +64,15 @@ def few_shot_run(
         run = finish(with_weights, settled_run(task, with_weights, score_task(task, with_weights)))
         if session.options.save and not recipe.freeze:
             keep(folder / BEST, session.options.save / f"{session.card.name}.train_{session.train}")
-    return replace(run, details=run.details.model_copy(update={"training": record}))
+    details = run.details.model_copy(update={"training": record})
+    return replace(run, details=details, notes=(*run.notes, *missing_labels(task.labels, rows.training)))
+
+
+def missing_labels(labels: Sequence[str], training: Iterable[Example[Any]]) -> list[str]:
+    """Return a line that names the labels without a training row, nothing where every label has one."""
+    there = {str(example.label) for example in training}
+    missing = [label for label in labels if label not in there]
+    return [f"no training row for {', '.join(missing)}"] if missing else []
 
 
 class Trained(Generic[CardT, PromptT]):

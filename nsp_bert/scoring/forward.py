@@ -121,9 +121,8 @@ def embed(weights: Weights, token_ids: Any, segment_ids: Any, position_ids: Any)
     """Return the embeddings (B * T, width), and what is subtracted from the attention scores (B, 1, 1, T)."""
     x = tf.gather(weights.tokens, token_ids) + tf.gather(weights.segments, segment_ids)
     x = tf.reshape(x + tf.gather(weights.positions, position_ids), [-1, weights.tokens.shape[1]])
-    return with_soft(weights, weights.norm(x), token_ids), tf.cast(tf.where(token_ids > 0, 0.0, MASKED), x.dtype)[
-        :, None, None, :
-    ]
+    mask = tf.cast(tf.where(token_ids > 0, 0.0, MASKED), x.dtype)
+    return with_soft(weights, weights.norm(x), token_ids), mask[:, None, None, :]
 
 
 def embed_causally(weights: Weights, token_ids: Any, _: Any, position_ids: Any) -> tuple[Any, Any]:

@@ -106,10 +106,8 @@ class TrainedBERT(BERT):
             dropout = StepDropout(**self._dropout_arguments(self.attention_dropout_rate, f"{kwargs['name']}-Weights"))
             layer, kwargs = StepDropoutAttention, kwargs | {"dropout": dropout}
         elif layer is Embedding:
-            layer, kwargs = (
-                TiedEmbedding,
-                kwargs | ({"soft": self._soft} if kwargs["name"] == "Embedding-Token" else {}),
-            )
+            prompt = {"soft": self._soft} if kwargs["name"] == "Embedding-Token" else {}
+            layer, kwargs = TiedEmbedding, kwargs | prompt
         elif layer is LayerNormalization:
             layer = FusedLayerNormalization
         output = super().apply(inputs, layer, arguments, **kwargs)

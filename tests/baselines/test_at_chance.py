@@ -85,6 +85,15 @@ def test_scores_are_those_without_the_check(run: Run, tmp_path: Path, monkeypatc
     assert len(checked) == len(DATASETS)
 
 
+def test_it_is_said_before_training(run: Run, checks: list[str], tmp_path: Path) -> None:
+    """Of the weights that training begins with, once for all training sets."""
+    out = run(pet, "--train", "0", "1", "--epochs", "1")
+    assert len(checks) == 1
+    assert out.index(checks[0]) < out.index("training on")
+    path = tmp_path / "tnews.test_public.pet.train_1.json"
+    assert checks[0] in json.loads(path.read_text(encoding="utf-8"))["notes"]
+
+
 def test_next_sentence_prediction_is_not_checked(run: Run, checks: list[str]) -> None:
     assert AT_CHANCE not in run(nsp_bert_classification)
     assert checks == [""]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -150,6 +151,15 @@ def test_every_task(checkpoint_dir: Path, tmp_path: Path, dataset: str, more: tu
     summary, rows = read(tmp_path, f"{dataset}.test_public.nsp_bert_few_shot.train_0")
     assert (summary["n"], len(rows)) == (8, 8)
     assert ("thresholds" in summary) == (dataset in ("ocnli", "cluewsc"))
+
+
+def test_a_label_without_a_training_row_is_named(checkpoint_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(SAMPLE / "eprstmt", tmp_path / "data" / "eprstmt")
+    write_rows(tmp_path / "data" / "eprstmt" / "train_0.json", [{"sentence": "好", "label": "Positive"}] * 2)
+    common = ["--model", str(checkpoint_dir), "--data-dir", str(tmp_path / "data"), "--output", str(tmp_path)]
+    own = ["--dataset", "eprstmt", "--train", "0", "--epochs", "1", "--limit", "4"]
+    assert nsp_bert_few_shot.main([*common, *own]) == 0
+    assert read(tmp_path, f"{STEM}.train_0")[0]["notes"] == ["no training row for Negative"]
 
 
 def test_parts_do_not_change_the_result(whole: Path, checkpoint_dir: Path, tmp_path: Path) -> None:
