@@ -3,7 +3,7 @@ r"""Run datasets x models x prompts and lay the results out as the paper's table
   python nsp_bert_benchmark.py --output results
   python nsp_bert_benchmark.py --models google-bert-zh --prompts templates \
     --output results
-  python nsp_bert_benchmark.py --methods all --output results
+  python nsp_bert_benchmark.py --methods nsp_bert pet efl --output results
 
 Every dataset is run by its own script with --resume: a result that is in the output folder, complete and made from
 the same data, checkpoint, code and settings, is not computed again, so that an interrupted benchmark goes on where it

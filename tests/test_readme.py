@@ -51,6 +51,10 @@ NOT_AS_WRITTEN = {
         "{} --limit 3",
         "takes ten seconds",
     ),
+    **{
+        f"python {script}.py --dataset eprstmt --train 0 --output results": ("{} --epochs 2", "takes half a minute")
+        for script in ("nsp_bert_few_shot", "baselines/fine_tuning", "baselines/efl", "baselines/p_tuning")
+    },
     "python datasets/download.py fewclue": ("{} --mirror $MIRROR", "the network: a server of our own stands in"),
     "python models/convert.py SOURCE TARGET": (
         "python models/convert.py models/google-bert-zh converted",

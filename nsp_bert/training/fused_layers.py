@@ -21,7 +21,7 @@ NORMAL_PEAK = 0.3989422804014327  # density of the standard normal at 0
 
 def _compiled(function: Any) -> Any:
     """Compile an element-wise function; it computes in float32 and answers in the dtypes of its inputs."""
-    return tf.function(function, jit_compile=True)
+    return tf.function(function, jit_compile=True, autograph=False)
 
 
 @_compiled
@@ -37,7 +37,7 @@ def _gelu_gradient(inputs: Any, upstream: Any) -> Any:
     return tf.cast(tf.cast(upstream, tf.float32) * slope, inputs.dtype)
 
 
-@tf.function
+@tf.function(autograph=False)
 @tf.custom_gradient
 def gelu(inputs: Any) -> Any:
     """Return the exact GELU (by erf) of any float tensor."""
@@ -69,7 +69,7 @@ def _layer_norm_gradient(inputs: Any, gamma: Any, upstream: Any, epsilon: float)
     return tf.cast(scale * slope, inputs.dtype), tf.cast(to_gamma, gamma.dtype), tf.cast(to_beta, gamma.dtype)
 
 
-@tf.function
+@tf.function(autograph=False)
 @tf.custom_gradient
 def layer_norm(inputs: Any, gamma: Any, beta: Any, epsilon: Any) -> Any:
     """Return the inputs (…, width) normalised over their last axis, in their dtype; epsilon is a scalar tensor."""

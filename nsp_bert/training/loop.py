@@ -79,9 +79,9 @@ class Training(ABC):
         self._optimizer.build(self._variables)
         parts = {"model": self._bert.model, "optimizer": self._optimizer, "step": self._step}
         self._state = tf.train.Checkpoint(**parts, new=new)
-        self._train_whole = tf.function(self._train_step, reduce_retracing=False)
-        self._train_part = tf.function(self._gradients, reduce_retracing=False)
-        self._evaluate = tf.function(lambda batch: self.minimised(batch, training=False)[1])
+        self._train_whole = tf.function(self._train_step, reduce_retracing=False, autograph=False)
+        self._train_part = tf.function(self._gradients, reduce_retracing=False, autograph=False)
+        self._evaluate = tf.function(lambda batch: self.minimised(batch, training=False)[1], autograph=False)
 
     @abstractmethod
     def minimised(self, batch: Sequence[Any], training: bool) -> tuple[Any, Any]:

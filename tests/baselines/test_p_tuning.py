@@ -49,7 +49,7 @@ def scores(summary: dict[str, Any]) -> np.ndarray:
     return np.array([json.loads(line)["scores"] for line in summary["rows"].splitlines()])
 
 
-@pytest.mark.parametrize(("dataset", "tokens"), [("eprstmt", 8), ("ocnli", 2), ("csl", 2), ("cluewsc", 2), ("chid", 2)])
+@pytest.mark.parametrize(("dataset", "tokens"), [("eprstmt", 8), ("cluewsc", 2), ("chid", 2)])
 def test_a_run(run: Run, checkpoint_dir: Path, dataset: str, tokens: int) -> None:
     summary = run(checkpoint_dir, dataset=dataset)
     assert (summary["method"], summary["train"], summary["n"]) == ("p_tuning", "0", 6)
