@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -98,7 +98,22 @@ class RandomScorer:
 def random_scores(monkeypatch: pytest.MonkeyPatch) -> type[RandomScorer]:
     """Let every script score without a model."""
     monkeypatch.setattr("nsp_bert.session.Scorer", RandomScorer)
+    monkeypatch.setattr("nsp_bert.methods.scored.peak_memory", lambda: 1)  # one process makes many runs
     return RandomScorer
+
+
+@pytest.fixture
+def eager_training() -> Iterator[None]:
+    """Let tiny models train without graphs, whose making takes longer than their few steps.
+
+    tests/training has the steps as graphs.
+    """
+    from nsp_bert.environment import import_tensorflow
+
+    config = import_tensorflow().config
+    config.run_functions_eagerly(True)
+    yield
+    config.run_functions_eagerly(False)
 
 
 Result = tuple[dict, list[dict]]

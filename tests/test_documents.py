@@ -47,6 +47,7 @@ def test_there_are_commands() -> None:
     assert len(script_commands()) >= 5
 
 
+@pytest.mark.usefixtures("eager_training")
 @pytest.mark.parametrize("command", script_commands())
 def test_commands_of_the_scripts_run(
     command: str, checkpoint_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

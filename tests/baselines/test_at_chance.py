@@ -17,6 +17,8 @@ import nsp_bert_classification
 from nsp_bert import runner
 from nsp_bert.methods.health import chance_note
 
+pytestmark = pytest.mark.usefixtures("eager_training")
+
 AT_CHANCE = "the MLM head of random is at chance on models/health/zh.txt"
 DATASETS = ("eprstmt", "tnews")
 Run = Callable[..., str]

@@ -26,6 +26,8 @@ from nsp_bert.rows import Example, Rows
 from nsp_bert.scoring.exact import Engine
 from nsp_bert.session import Data, Scorers, Session
 
+pytestmark = pytest.mark.usefixtures("eager_training")
+
 NEWS = {"sentence": "股市a涨", "label": "104"}
 TARGET = {"span1_text": "小明", "span1_index": 0, "span2_text": "他", "span2_index": 3}
 
@@ -102,7 +104,7 @@ def by_heart(folder: Path, dataset: str) -> Path:
 def test_it_learns(checkpoint_dir: Path, tmp_path: Path) -> None:
     """Descriptions of 15 labels; what it has seen it tells far better than by chance."""
     data = by_heart(tmp_path / "data", "tnews")
-    own = ["--epochs", "6", "--learning-rate", "3e-3", "--step-rows", "16", "--ratio", "all"]
+    own = ["--epochs", "6", "--learning-rate", "3e-3", "--step-rows", "64", "--ratio", "all"]
     common = ["--model", str(checkpoint_dir), "--data-dir", str(data), "--output", str(tmp_path), "--dataset", "tnews"]
     assert efl.main([*common, "--train", "0", *own]) == 0
     summary = json.loads((tmp_path / "tnews.test_public.efl.train_0.json").read_text(encoding="utf-8"))

@@ -18,6 +18,8 @@ from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.scoring.scorer import Scorer
 from nsp_bert.tokenization import make_pair_encoder
 
+pytestmark = pytest.mark.usefixtures("eager_training")
+
 
 def run(script: ModuleType, checkpoint: Path, output: Path, dataset: str, *more: str) -> tuple[dict, list[dict]]:
     """Run a script on train_0 and return (summary, rows)."""

@@ -25,6 +25,8 @@ from nsp_bert.results.fingerprint import checkpoint_digest
 from nsp_bert.results.summary import NearWord
 from nsp_bert.tokenization import EncodedPair, Reads
 
+pytestmark = pytest.mark.usefixtures("eager_training")
+
 MASK, VOCABULARY, NEAREST = 4, 100, 5
 Run = Callable[..., dict[str, Any]]
 TABLE = "bert/embeddings/word_embeddings"

@@ -14,6 +14,8 @@ from nsp_bert.methods.masked_few_shot import RANDOM_SHARE, Lesson, MaskedTeacher
 from nsp_bert.options import Recipe
 from nsp_bert.tokenization import EncodedPair, Reads
 
+pytestmark = pytest.mark.usefixtures("eager_training")
+
 MASK, VOCABULARY = 4, 100
 
 

@@ -16,6 +16,8 @@ from nsp_bert.results.published import load_published
 from nsp_bert.results.summary import ROWS, TEXTS, Summary
 from nsp_bert_benchmark import METHODS, main
 
+pytestmark = pytest.mark.usefixtures("eager_training")
+
 SHORT = ["--limit", "6", "--train", "0", "1", "--epochs", "1"]
 
 
