@@ -57,7 +57,8 @@ def _further(headers: list[str], texts: int) -> list[str]:
 def print_groups(headers: list[str], groups: list[list[list[str]]], console: Console | None = None) -> None:
     """Print groups of rows with a blank line between them; the first column is their names.
 
-    Columns that the terminal has no room for follow in a further table, without the rows that have nothing in it.
+    Columns that the terminal has no room for follow in a further table, without the rows that have nothing in it. A
+    column that is empty in all rows is left out.
     """
     console = console or plain_console()
     for places in columns_that_fit(headers, [row for group in groups for row in group], console.width):
@@ -74,12 +75,13 @@ def print_groups(headers: list[str], groups: list[list[list[str]]], console: Con
 
 
 def columns_that_fit(headers: list[str], rows: list[list[str]], width: int) -> list[list[int]]:
-    """Return the places of the columns but the first, in parts that fit into a width beside names."""
+    """Return the places of the columns but the first and empty ones, in parts that fit into a width beside names."""
     name_width, *widths = (max(map(cell_len, column)) for column in zip(headers, *rows, strict=True))
     room = width - min(name_width, FOLDED)
     parts: list[list[int]] = [[]]
     taken = 0
-    for place, needed in enumerate(widths, 1):
+    filled = [(place, needed) for place, needed in enumerate(widths, 1) if any(row[place] for row in rows)]
+    for place, needed in filled:
         if parts[-1] and taken + GAP + needed > room:
             parts.append([])
             taken = 0

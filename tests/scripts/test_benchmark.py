@@ -177,6 +177,13 @@ def test_nothing_is_dropped_on_a_narrow_terminal(width: int, capsys: pytest.Capt
     assert headers[-1] in "".join(printed.split()).replace("method", "")  # folded, the first column's header between
 
 
+def test_an_empty_column_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    print_groups(["method", "score", "EPRSTMT"], [[["one", "", "61.97"]], [["other", "", "60.33"]]], Console(width=80))
+    printed = capsys.readouterr().out
+    assert "EPRSTMT" in printed
+    assert "score" not in printed
+
+
 def test_a_card_that_cannot_be_read_is_left_out(
     expect_error: Callable[..., str], checkpoint_dir: Path, cards: Path, tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:
