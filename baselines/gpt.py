@@ -47,7 +47,7 @@ def run(options: Options) -> int:
             task = make_task(CausalTask, session, rows)
             published = paper_number(session.card.name, session.published_model, session.split, method="gpt_zero")
             scored = settled_run(task, session, score_task(task, session), published)
-            runner.add(session, with_shared_words(scored, task))
+            runner.add(session, with_shared_words(scored, session))
         return runner.finish()
 
 

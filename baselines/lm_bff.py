@@ -35,7 +35,7 @@ from nsp_bert.method_options import add_pattern_options, add_training_options
 from nsp_bert.method_prompts import PatternChoice, PatternPrompt
 from nsp_bert.methods.few_shot import few_shot_run
 from nsp_bert.methods.label_words import LabelFewShot
-from nsp_bert.methods.language import LanguageCard, MaskedTask, make_task, with_shared_words
+from nsp_bert.methods.language import LanguageCard, with_shared_words
 from nsp_bert.options import Method, Options, Recipe, Recipes
 from nsp_bert.runner import Runner
 from nsp_bert.terminal import run_main
@@ -69,8 +69,7 @@ def run(options: Options) -> int:
         for session in runner:
             card, train = session.card, str(session.train)
             rows = load_few_shot(card, session.folder, session.split, train, session.selection)
-            trained = few_shot_run(session, LabelFewShot(), rows)
-            runner.add(session, with_shared_words(trained, make_task(MaskedTask, session, rows.test)))
+            runner.add(session, with_shared_words(few_shot_run(session, LabelFewShot(), rows), session))
         return runner.finish()
 
 

@@ -75,13 +75,13 @@ def zero_shot(session: Session[LanguageCard, PatternPrompt]) -> Run:
     rows = session.selection.choose(load_examples(session.card, session.folder, session.split))
     task = make_task(MaskedTask, session, rows)
     published = paper_number(session.card.name, session.published_model, session.split, method="pet_zero")
-    return with_shared_words(settled_run(task, session, score_task(task, session), published), task)
+    return with_shared_words(settled_run(task, session, score_task(task, session), published), session)
 
 
 def few_shot(session: Session[LanguageCard, PatternPrompt]) -> Run:
     card, train = session.card, str(session.train)
     rows = load_few_shot(card, session.folder, session.split, train, session.selection)
-    return with_shared_words(few_shot_run(session, MaskedFewShot(), rows), make_task(MaskedTask, session, rows.test))
+    return with_shared_words(few_shot_run(session, MaskedFewShot(), rows), session)
 
 
 if __name__ == "__main__":

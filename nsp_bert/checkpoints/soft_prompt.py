@@ -15,7 +15,7 @@ import numpy as np
 
 from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.checkpoints.shapes import HEADS, SOFT_EMBEDDINGS
-from nsp_bert.checkpoints.tensors import read_tensors, write_checkpoint
+from nsp_bert.checkpoints.tensors import read_tensors, write_checkpoint, written_in_one_step
 from nsp_bert.checkpoints.vocabulary import load_vocabulary
 from nsp_bert.errors import UserError, first_line
 from nsp_bert.files import replacing
@@ -108,15 +108,19 @@ def with_soft_tokens(
 
 
 def write_prompted(folder: Path, checkpoint: Checkpoint, prompt: SoftPrompt) -> None:
-    """Write a checkpoint with a trained prompt into an empty folder. Raises UserError where they do not fit."""
+    """Write a checkpoint with a trained prompt. Raises UserError where they do not fit, or where there is no room."""
     tensors = read_tensors(checkpoint.prefix)
     config, grown = with_soft_tokens(checkpoint.config, tensors, prompt.embeddings, prompt.insert)
-    write_checkpoint(folder, config, grown, checkpoint.vocab_path)
+    with written_in_one_step(folder) as unfinished:
+        write_checkpoint(unfinished, config, grown, checkpoint.vocab_path)
 
 
 def soft_embeddings(checkpoint: Checkpoint) -> tuple[np.ndarray, Insert]:
     """Return the embeddings float32 (N, width) of a checkpoint's soft tokens, and where they come in."""
-    tensors = read_tensors(checkpoint.prefix)
+    return _soft_rows(checkpoint, read_tensors(checkpoint.prefix))
+
+
+def _soft_rows(checkpoint: Checkpoint, tensors: dict[str, np.ndarray]) -> tuple[np.ndarray, Insert]:
     if SOFT_EMBEDDINGS in tensors:
         return tensors[SOFT_EMBEDDINGS], "after"
     return tensors[HEADS["encoder"]][first_soft_token(checkpoint.config) :], "before"
@@ -124,9 +128,9 @@ def soft_embeddings(checkpoint: Checkpoint) -> tuple[np.ndarray, Insert]:
 
 def nearest_words(checkpoint: Checkpoint, count: int) -> list[list[tuple[str, float]]]:
     """Return for each soft token the words nearest to it and the cosines of their embeddings, the nearest first."""
-    soft, _ = soft_embeddings(checkpoint)
-    tokens = list(load_vocabulary(checkpoint.vocab_path))
-    words = read_tensors(checkpoint.prefix)[HEADS["encoder"]][: len(tokens)]
+    tensors, tokens = read_tensors(checkpoint.prefix), list(load_vocabulary(checkpoint.vocab_path))
+    soft, _ = _soft_rows(checkpoint, tensors)
+    words = tensors[HEADS["encoder"]][: len(tokens)]
     cosines = _unit(soft) @ _unit(words).T
     best = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
     return [[(tokens[word], float(row[word])) for word in places] for row, places in zip(cosines, best, strict=True)]

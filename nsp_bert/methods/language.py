@@ -148,9 +148,9 @@ def differing(words: Iterable[list[int]]) -> list[list[int]]:
     return [] if len(shortest) == len(longest) else [shortest, longest]
 
 
-def with_shared_words(run: Run, task: LanguageTask) -> Run:
-    """Return a run with the accuracy that counts labels of one word as one, where there are such labels."""
-    words = task.card.word_set(task.prompt.words)
+def with_shared_words(run: Run, session: Session[CardT, WordPromptT]) -> Run:
+    """Return a session's run with the accuracy that counts labels of one word as one, where there are such labels."""
+    words = session.card.word_set(session.prompt.words)
     if len(set(words.values())) == len(words) or run.accuracy is None:
         return run
     right = sum(words[str(answer.label)] == words[answer.prediction] for answer in run.answers)

@@ -111,8 +111,8 @@ def trained_run(session: Session[Any, PatternPrompt], method: FewShotMethod, row
 
 def with_words(session: Session[Any, PatternPrompt], trained: Session[Any, PatternPrompt], run: Run) -> Run:
     """Return a run with the words nearest to the soft tokens of its trained session; `--save` keeps these."""
-    embeddings, insert = soft_embeddings(trained.checkpoint)
     if save := session.options.save:
+        embeddings, insert = soft_embeddings(trained.checkpoint)
         frozen = session.recipe is not None and session.recipe.freeze
         fits = checkpoint_digest(session.checkpoint if frozen else trained.checkpoint)
         path = save / f"{session.card.name}.train_{session.train}.prompt.npz"
@@ -124,9 +124,10 @@ def prompted_run(session: Session[Any, PatternPrompt], method: FewShotMethod, ro
     """Return the run of rows with the trained prompt of a file. Raises UserError where it does not fit."""
     prompt = read_prompt(file)
     prompt.check(file, session.prompt.pattern, checkpoint_digest(session.checkpoint))
-    with tempfile.TemporaryDirectory() as folder:
-        write_prompted(Path(folder), session.checkpoint, prompt)
-        with_prompt = Trained(session).at(Path(folder))
+    with tempfile.TemporaryDirectory() as passing:
+        folder = Path(passing) / "prompted"
+        write_prompted(folder, session.checkpoint, prompt)
+        with_prompt = Trained(session).at(folder)
         task = method.task(with_prompt, rows, [])
         run = settled_run(task, with_prompt, score_task(task, with_prompt))
         return with_nearest_words(run, with_prompt.checkpoint)

@@ -15,6 +15,7 @@ from nsp_bert.report.statistics import Histogram, has_candidates, margin_histogr
 from nsp_bert.results.summary import Confusion, CurvePoint, NearWord, Summary, TrainingRecord
 from nsp_bert.results.tables import percent
 
+SQUARES = {"type": "category", "showgrid": False, "zeroline": False}  # an axis of a heat map
 READABLE = 20  # labels that an axis has room for in its own size
 COUNTED = 8  # labels of a matrix whose cells have room for a number
 ACCENT, INK, MUTED, PANEL, TINT, CELL = "#0a5ea8", "#1c2126", "#69727c", "#ffffff", "#dbe8f4", "#5b96cb"
@@ -58,23 +59,18 @@ def confusion_figure(run: ResultRun, confusion: Confusion) -> Figure:
     counts = confusion.counts
     labels = [plain(label) for label in shown_labels(run)]
     shares = [[round(count / max(sum(row), 1), 2) or 0 for count in row] for row in counts]
-    heatmap = graph_objects.Heatmap(
-        z=shares,
+    heatmap = heat_map(
+        shares,
+        counts,
         x=labels,
         y=labels,
-        text=counts,
-        zmin=0,
-        zmax=1,
-        showscale=False,
         xgap=1 if len(labels) <= READABLE else 0,
         ygap=1 if len(labels) <= READABLE else 0,
-        colorscale=[[0, PANEL], [1, CELL]],
         hovertemplate="true %{y}<br>predicted %{x}<br>%{text} rows, %{z:.0%} of the true label<extra></extra>",
         texttemplate="%{text}" if len(labels) <= COUNTED else None,
-        textfont={"color": INK},
     )
     small = {} if len(labels) <= READABLE else {"tickfont": {"size": 10}}
-    ticks = {"type": "category", "showgrid": False, "zeroline": False, **small}  # plotly thins them to the room
+    ticks = {**SQUARES, **small}  # plotly thins them to the room
     plot = figure_json(
         [heatmap],
         xaxis={
@@ -220,26 +216,17 @@ def training_figure(training: TrainingRecord) -> Figure:
 
 def nearest_words_figure(nearest: list[list[NearWord]]) -> Figure:
     """Return a table of the words nearest to each soft token, coloured by the cosine."""
-    heatmap = graph_objects.Heatmap(
-        z=[[near.cosine for near in row] for row in nearest],
+    heatmap = heat_map(
+        [[near.cosine for near in row] for row in nearest],
+        [[plain(near.word) for near in row] for row in nearest],
         x=[str(place) for place in range(1, len(nearest[0]) + 1)],
         y=[str(number) for number in range(1, len(nearest) + 1)],
-        text=[[plain(near.word) for near in row] for row in nearest],
-        zmin=0,
-        zmax=1,
-        showscale=False,
-        xgap=1,
-        ygap=1,
-        colorscale=[[0, PANEL], [1, CELL]],
         hovertemplate="soft token %{y}<br>%{text}, cosine %{z:.3f}<extra></extra>",
-        texttemplate="%{text}",
-        textfont={"color": INK},
     )
-    ticks = {"type": "category", "showgrid": False, "zeroline": False}
     plot = figure_json(
         [heatmap],
-        xaxis={"title": {"text": "nearest, second …", "standoff": 8}, **ticks},
-        yaxis={"title": {"text": "soft token", "standoff": 8}, "autorange": "reversed", **ticks},
+        xaxis={"title": {"text": "nearest, second …", "standoff": 8}, **SQUARES},
+        yaxis={"title": {"text": "soft token", "standoff": 8}, "autorange": "reversed", **SQUARES},
     )
     caption = (
         "The words of the vocabulary whose embeddings are nearest to each soft token's; darker is a larger cosine."
@@ -313,6 +300,13 @@ def histogram_lines(histogram: Histogram) -> list[graph_objects.Scatter]:
 def plain(text: str) -> str:
     """Return text for plotly, which would read tags in it."""
     return escape(text, quote=False)
+
+
+def heat_map(shares: list[Any], texts: list[Any], **more: Any) -> graph_objects.Heatmap:
+    """Return rows of squares with texts, coloured by shares between 0 and 1; `more` is plotly's."""
+    own = {"xgap": 1, "ygap": 1, "texttemplate": "%{text}", **more}
+    colours = {"zmin": 0, "zmax": 1, "colorscale": [[0, PANEL], [1, CELL]], "textfont": {"color": INK}}
+    return graph_objects.Heatmap(z=shares, text=texts, showscale=False, **colours, **own)
 
 
 def figure_json(traces: list[Any], **layout: Any) -> dict[str, Any]:

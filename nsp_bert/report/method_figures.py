@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from plotly import graph_objects  # type: ignore[import-untyped]
 
-from nsp_bert.report.figures import CELL, INK, INKS, PANEL, Figure, figure_json, plain
+from nsp_bert.report.figures import INKS, SQUARES, Figure, figure_json, heat_map, plain
 from nsp_bert.report.reader import ResultRun
 from nsp_bert.results.comparison import Cell, Comparison, Line, compare, outcome
 from nsp_bert.results.comparison_tables import line_name
@@ -28,32 +28,23 @@ def method_figures(runs: list[ResultRun]) -> list[Figure]:
     )
     if len({(line.method, line.few_shot) for line in comparison.lines}) < 2:
         return []
-    return [heat_map(comparison), *cost_figures(comparison)]
+    return [accuracies_figure(comparison), *cost_figures(comparison)]
 
 
-def heat_map(comparison: Comparison) -> Figure:
+def accuracies_figure(comparison: Comparison) -> Figure:
     """Return methods x datasets, coloured by the accuracy."""
     lines, columns = comparison.lines, comparison.columns
     splits = {column.split for column in columns}
     cells = [[comparison.cells.get((line, column)) for column in columns] for line in lines]
-    heatmap = graph_objects.Heatmap(
-        z=[[cell.accuracy if cell else None for cell in row] for row in cells],
+    heatmap = heat_map(
+        [[cell.accuracy if cell else None for cell in row] for row in cells],
+        [[cell_text(cell) for cell in row] for row in cells],
         x=[plain(column.title if len(splits) == 1 else f"{column.title} {column.split}") for column in columns],
         y=[plain(line_name(line, comparison)) for line in lines],
-        text=[[cell_text(cell) for cell in row] for row in cells],
-        zmin=0,
-        zmax=1,
-        showscale=False,
-        xgap=1,
-        ygap=1,
-        colorscale=[[0, PANEL], [1, CELL]],
         hoverongaps=False,
         hovertemplate="%{y}<br>%{x}<br>%{text}<extra></extra>",
-        texttemplate="%{text}",
-        textfont={"color": INK},
     )
-    ticks = {"type": "category", "showgrid": False, "zeroline": False}
-    plot = figure_json([heatmap], xaxis={"side": "top", **ticks}, yaxis={"autorange": "reversed", **ticks})
+    plot = figure_json([heatmap], xaxis={"side": "top", **SQUARES}, yaxis={"autorange": "reversed", **SQUARES})
     caption = (
         "Accuracy in percent; few-shot: mean ± standard deviation of the training sets. An empty cell has no run."
         " Whether a difference is more than chance is told by the tests of nsp_bert_benchmark.py --methods."

@@ -6,8 +6,7 @@ A subclass says what is minimised. Importing this module imports TensorFlow.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,9 @@ import numpy as np
 from nsp_bert.checkpoints.checkpoint import Checkpoint, read_shapes
 from nsp_bert.checkpoints.model_cards import Head
 from nsp_bert.checkpoints.soft_prompt import with_soft_tokens
-from nsp_bert.checkpoints.tensors import write_checkpoint
+from nsp_bert.checkpoints.tensors import write_checkpoint, written_in_one_step
 from nsp_bert.environment import import_tensorflow
 from nsp_bert.errors import UserError, first_line
-from nsp_bert.files import replacing_folder
 from nsp_bert.training.model import build_bert
 from nsp_bert.training.optimization import Optimization, SoftPromptSettings
 from nsp_bert.training.soft_tokens import PromptEncoder
@@ -189,17 +187,6 @@ class Training(ABC):
                     value = weight.numpy().astype(np.float32)
                     found[name] = value.T if name == "cls/seq_relationship/output_weights" else value
         return found
-
-
-@contextmanager
-def written_in_one_step(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that replaces `folder` in the end. Raises UserError where there is no room for it."""
-    try:
-        with replacing_folder(folder) as unfinished:
-            yield unfinished
-    except (OSError, tf.errors.OpError) as error:
-        reason = str(error).partition(" [Op:")[0].rpartition("; ")[2]  # TensorFlow's comes between operation and place
-        raise UserError(f"{folder}: cannot be written ({reason}); make room and start again") from error
 
 
 def tensors(arrays: Arrays) -> list[Any]:

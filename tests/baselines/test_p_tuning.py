@@ -174,3 +174,15 @@ def test_every_label_has_a_word_of_its_own() -> None:
         assert len(set(words.values())) == labels == len(card.label_values)
         assert {len(word) for word in words.values()} == {2}
         assert set("".join(words.values())) <= set(random_checkpoint.vocabulary())
+
+
+def test_a_full_disk_is_told(run: Run, checkpoint_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, checkpoint = tmp_path / "prompt.npz", checkpoint_digest(open_checkpoint(str(checkpoint_dir)))
+    SoftPrompt(np.ones((8, 32), np.float32), "before", "{label}满意{soft:8}{text}", checkpoint).write(path)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("nsp_bert.checkpoints.tensors.write_tensors", full)
+    with pytest.raises(UserError, match=r"cannot be written .*No space left"):
+        run(checkpoint_dir, "--prompt", path, result="p_tuning")
