@@ -31,7 +31,7 @@ class Recipe(BaseModel):
 
     A step takes as many rows as have at most `step_pairs` pairs, `step_rows` at most and one at least, and is computed
     in parts of about `part_tokens`. `warmup` is a share of all steps; with `decay` the rate then falls to 0. `encoder`,
-    `insert` and `freeze` are about soft tokens.
+    `insert` and `freeze` are about soft tokens. `demonstrations` are sets of training rows behind a row.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +46,7 @@ class Recipe(BaseModel):
     loss: Literal["bce", "softmax", "product"] | None = None
     negatives: int | None = None
     ratio: Literal["1", "8", "all"] | None = None
+    demonstrations: int | None = None
     encoder: Literal["lstm", "none"] | None = None
     insert: Insert | None = None
     freeze: bool | None = None

@@ -55,13 +55,17 @@ class LabelTeacher:
 
     def parts(self, rows: Sequence[int], rng: np.random.Generator) -> Iterator[Arrays]:
         """Yield the arrays of a training step, in parts of as many rows; weights of a step add up to 1."""
-        lessons = [self._lessons[row] for row in rows]
+        lessons = [self._lesson(row, rng) for row in rows]
         longest = padded_length(max(len(lesson.pair.token_ids) for lesson in lessons))
         most = min(rows_in_step(self._recipe, self.candidates), self.rows)  # a shorter step is filled up to it
         size = min(rows_in_part(self._recipe, self.candidates, longest), most)
         for start in range(0, len(lessons), size):
             part = lessons[start : start + size]
             yield [*self._label_arrays(part, size, 1 / len(lessons)), *self._more(part, size, 1 / len(lessons), rng)]
+
+    def _lesson(self, row: int, _rng: np.random.Generator) -> Lesson:
+        """Return a row's lesson in a step."""
+        return self._lessons[row]
 
     def _label_arrays(self, part: list[Lesson], size: int, weight: float) -> Arrays:
         """Return token_ids, segment_ids, position_ids (R, T), places (R, n), tokens (R, n, C), labels, weights (R,)."""
@@ -155,11 +159,15 @@ class LinearTask(MaskedTask[CardT]):
             yield pair._replace(reads=None)
 
 
-def lessons_of(session: Session[Any, Any], training: list[Example[Any]]) -> list[Lesson]:
-    """Return the training rows in their pattern. Raises UserError as `make_task`."""
-    task = make_task(MaskedTask, session, Rows(training, "training"))
+def training_task(session: Session[Any, Any], training: list[Example[Any]]) -> MaskedTask[Any]:
+    """Return the task of training rows in the session's pattern. Raises UserError as `make_task`."""
+    return make_task(MaskedTask, session, Rows(training, "training"))
+
+
+def lessons_of(task: MaskedTask[Any]) -> list[Lesson]:
+    """Return the rows of a task of training rows."""
     lessons = []
-    for example, pair, names in zip(training, task.pairs(task.contents), task.candidates, strict=True):
+    for example, pair, names in zip(task.examples, task.pairs(task.contents), task.candidates, strict=True):
         if not pair.reads:
             raise TypeError("a masked row is asked for tokens")
         lessons.append(Lesson(pair, pair.reads, names.index(str(example.label))))
@@ -176,7 +184,7 @@ class LabelFewShot:
 
     def teacher(self, session: Session[Any, Any], recipe: Recipe, training: list[Example[Any]]) -> LabelTeacher:
         """Return the training rows in their pattern."""
-        return LabelTeacher(recipe, lessons_of(session, training))
+        return LabelTeacher(recipe, lessons_of(training_task(session, training)))
 
 
 @dataclass(frozen=True)
@@ -187,7 +195,7 @@ class ConditionedFewShot(LabelFewShot):
         """Return the training rows in their pattern."""
         vocabulary = load_vocabulary(session.checkpoint.vocab_path)
         specials = [vocabulary["[CLS]"], vocabulary["[SEP]"]]
-        return ConditionedTeacher(recipe, lessons_of(session, training), vocabulary["[MASK]"], specials)
+        return ConditionedTeacher(recipe, lessons_of(training_task(session, training)), vocabulary["[MASK]"], specials)
 
 
 @dataclass(frozen=True)
@@ -200,4 +208,4 @@ class TopicFewShot(LabelFewShot):
 
     def teacher(self, session: Session[Any, Any], recipe: Recipe, training: list[Example[Any]]) -> LabelTeacher:
         """Return the training rows in their sentence about a topic."""
-        return TopicTeacher(recipe, lessons_of(session, training))
+        return TopicTeacher(recipe, lessons_of(training_task(session, training)))

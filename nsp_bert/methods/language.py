@@ -96,9 +96,12 @@ class CausalTask(LanguageTask[CardT]):
             yield from self.patterns.causal(content.slots, self.words_of(content))
 
 
+LanguageTaskT = TypeVar("LanguageTaskT", bound=LanguageTask)
+
+
 def make_task(
-    kind: type[LanguageTask[CardT]], session: Session[CardT, WordPromptT], rows: Rows[LanguageContent]
-) -> LanguageTask[CardT]:
+    kind: type[LanguageTaskT], session: Session[CardT, WordPromptT], rows: Rows[LanguageContent]
+) -> LanguageTaskT:
     """Return the task of rows under the session's pattern.
 
     Raises UserError for words, or candidates for a blank, that cannot be compared: of different lengths in tokens, or
