@@ -160,8 +160,8 @@ def run_main(main: Callable[[list[str] | None], int], arguments: list[str] | Non
     except UserError as error:
         print(f"error: {_printable(str(error))}", file=sys.stderr)
         status = FAILED
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        print(": ".join(["interrupted", *map(str, stopped.args)]), file=sys.stderr)
         status = INTERRUPTED
     raise SystemExit(TERMINATED if terminations else status or _broken_status())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, Protocol
@@ -62,6 +62,8 @@ def few_shot_run(
         with_weights = trained.at(folder / BEST)
         task = method.task(with_weights, rows.test, rows.training)
         run = finish(with_weights, settled_run(task, with_weights, score_task(task, with_weights)))
+        if session.options.verbose:
+            print(trained.timing)
         if session.options.save and not recipe.freeze:
             keep(folder / BEST, session.options.save / f"{session.card.name}.train_{session.train}")
     details = run.details.model_copy(update={"training": record})
@@ -98,6 +100,11 @@ class Trained(Generic[CardT, PromptT]):
         engine = Engine(self._scorers.__getitem__, session.options.precision, session.method.output)
         return replace(session, checkpoint=checkpoint, engine=engine)
 
+    @property
+    def timing(self) -> str:
+        """What each step of the scorers took, a line each."""
+        return self._scorers.timing if self._scorers else ""
+
 
 def accuracy(task: Task[ContentT], session: Session[CardT, PromptT]) -> float:
     """Return the share of a task's rows that a session's weights predict right."""
@@ -114,15 +121,16 @@ def accuracy(task: Task[ContentT], session: Session[CardT, PromptT]) -> float:
 def working_folder(session: Session[CardT, PromptT]) -> Iterator[Path]:
     """Yield the folder of a training: below `--output`, where it stays until the result is written, else a passing one.
 
-    Without `--resume` it is empty.
+    Without `--resume` it is empty. An interrupt says what becomes of the training.
     """
-    if not session.work:
-        with tempfile.TemporaryDirectory() as folder:
-            yield Path(folder)
-        return
-    if not session.options.resume:
+    if session.work and not session.options.resume:
         shutil.rmtree(session.work, ignore_errors=True)
-    yield session.work
+    with nullcontext(session.work) if session.work else tempfile.TemporaryDirectory() as folder:
+        try:
+            yield Path(folder)
+        except KeyboardInterrupt as stopped:
+            kept = "--resume goes on after the last epoch" if session.work else "--output would have kept the epochs"
+            raise KeyboardInterrupt(f"{session.title} is not finished; {kept}") from stopped
 
 
 def lessons_of(task: Task[ContentT], title: str) -> list[list[EncodedPair]]:

@@ -20,6 +20,7 @@ import nsp_bert_few_shot
 import nsp_bert_report
 from nsp_bert.answer_mapping import apply_thresholds, fit_thresholds
 from nsp_bert.methods import fitting
+from nsp_bert.terminal import run_main
 
 STEM = "eprstmt.test_public.nsp_bert_few_shot"
 RATE = ("--learning-rate", "3e-3")  # the tiny model must move
@@ -42,6 +43,18 @@ def whole(checkpoint_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     more = ("--train", "0", "1", "--save", str(output / "saved"))
     assert nsp_bert_few_shot.main(arguments(checkpoint_dir, output, "eprstmt", *more)) == 0
     return output
+
+
+def test_an_interrupt_says_what_is_kept(
+    checkpoint_dir: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fitting, "step", interrupt_at(1, fitting.step))
+    run = ["--model", str(checkpoint_dir), "--data-dir", str(SAMPLE), "--dataset", "eprstmt", "--train", "0"]
+    with pytest.raises(SystemExit) as stopped:
+        run_main(nsp_bert_few_shot.main, run)
+    assert stopped.value.code == 130
+    said = "interrupted: EPRSTMT test_public train_0 is not finished; --output would have kept the epochs\n"
+    assert capfd.readouterr().err.endswith(said)
 
 
 def test_what_a_run_leaves(whole: Path) -> None:
@@ -87,7 +100,7 @@ def test_killed_anywhere_it_resumes_to_the_same(
             patch.setattr("nsp_bert.methods.few_shot.score_task", interrupt_at(number, lambda *_: None))
         else:
             patch.setattr(fitting, moment, interrupt_at(number, getattr(fitting, moment)))
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt, match="train_0 is not finished; --resume goes on after the last epoch"):
             nsp_bert_few_shot.main(run)
     assert nsp_bert_few_shot.main([*run, "--resume"]) == 0
     (summary, rows), (expected, expected_rows) = (read(folder, f"{STEM}.train_0") for folder in (tmp_path, whole))
