@@ -1,4 +1,4 @@
-r"""P-tuning: the prompt is soft tokens, whose embeddings are trained; a masked language model fills in the label.
+r"""P-tuning: the prompt is soft tokens, whose embeddings are trained; a language model fills in the label.
 
 A row goes into the card's pattern with {soft:N} (TNEWS: [MASK][MASK], eight soft tokens, the text), which is the place
 and the number of tokens that no vocabulary has. Their embeddings come out of a two-layer LSTM in both directions and a
@@ -17,10 +17,17 @@ FewCLUE's older variant with plain embeddings is the second command, but for its
     --learning-rate 6e-4 --save prompts
 
 --save DIR keeps the soft tokens as DIR/DATASET.train_I.prompt.npz, a small file for --prompt, and the checkpoint unless
-it is frozen: --model is then DIR/DATASET.train_I. --head nsp has soft tokens in an NSP prompt of the four
-classification sets, by few-shot NSP-BERT's loss; no one has published that.
+it is frozen: --model is then DIR/DATASET.train_I.
 
-Cost: as PET, one pass a row and epoch, forward and back; --head nsp one for every label.
+--head causal is for a causal language model (baselines/gpt.py), or any BERT under a causal mask and without segments,
+and what is kept of one is a causal model. The row with its true word is read from left to right; the loss is the mean
+of -log p of the word's tokens (ChID: and of all that follows), and nothing is masked. Rates and steps are those above.
+FewCLUE, with the plain embeddings of NEZHA-Gen, the model frozen and all tokens asked for: TNEWS 45.3, CSL 53.5.
+--head nsp has soft tokens in an NSP prompt of the four classification sets, by few-shot NSP-BERT's loss; no one has
+published that.
+
+Cost: as PET, one pass a row and epoch, forward and back; predicting takes one for every label under --head causal, and
+training too under --head nsp.
 """
 
 from __future__ import annotations
@@ -33,12 +40,13 @@ from dataclasses import replace
 from nsp_bert.cli import make_parser, parse_options
 from nsp_bert.errors import UserError
 from nsp_bert.method_options import add_pattern_options, add_soft_prompt_options, add_training_options
-from nsp_bert.method_prompts import PatternPrompt
+from nsp_bert.method_prompts import PatternPrompt, SoftHead
 from nsp_bert.methods.few_shot import FewShotMethod
 from nsp_bert.methods.language import LanguageCard
-from nsp_bert.methods.masked_few_shot import MaskedFewShot
+from nsp_bert.methods.masked_few_shot import CausalFewShot, MaskedFewShot
 from nsp_bert.methods.soft_prompt import SoftChoice, SoftPairs, prompted_run, trained_run
 from nsp_bert.options import Method, Options, Recipe, Recipes
+from nsp_bert.patterns import PatternKind
 from nsp_bert.results.runs import Run
 from nsp_bert.runner import Runner
 from nsp_bert.session import Session
@@ -58,7 +66,13 @@ RECIPES = Recipes(
 )
 NSP_RECIPES = Recipes(Recipe(loss="bce", encoder="lstm", insert="before"))
 MASKED = Method("p_tuning", ("encoder", "MLM"), "masked", RECIPES)
+CAUSAL = Method("p_tuning_causal", ("encoder", "MLM"), "causal", RECIPES)
 NSP = Method("p_tuning_nsp", ("encoder", "pooler", "NSP"), "next-sentence", NSP_RECIPES)
+HEADS: dict[SoftHead, tuple[Method, FewShotMethod, PatternKind]] = {
+    "masked": (MASKED, MaskedFewShot(), "soft_cloze"),
+    "causal": (CAUSAL, CausalFewShot(), "soft_causal"),
+    "nsp": (NSP, SoftPairs(), "soft_nsp"),
+}
 
 
 def main(arguments: list[str] | None) -> int:
@@ -68,9 +82,8 @@ def main(arguments: list[str] | None) -> int:
 
 
 def run(options: Options) -> int:
-    masked = options.head == "masked"
-    method, few_shot = (MASKED, MaskedFewShot()) if masked else (NSP, SoftPairs())
-    choice = SoftChoice("soft_cloze" if masked else "soft_nsp", options.words, options.soft_prompt)
+    method, few_shot, kind = HEADS[options.head]
+    choice = SoftChoice(kind, options.words, options.soft_prompt)
     if options.soft_prompt:
         check_nothing_is_trained(options)
         method, options = replace(method, recipes=None), options.model_copy(update={"train": ()})

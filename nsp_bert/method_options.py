@@ -9,7 +9,7 @@ from typing import get_args
 from nsp_bert.cards import CardT, Kind, cards_of
 from nsp_bert.checkpoints.soft_prompt import Insert
 from nsp_bert.cli import number, positive, whole
-from nsp_bert.method_prompts import Predict, Reference
+from nsp_bert.method_prompts import Predict, Reference, SoftHead
 from nsp_bert.options import Recipes
 from nsp_bert.patterns import CARD_WORDS
 from nsp_bert.rows import FEW_ALL, FIVE
@@ -64,9 +64,10 @@ def add_soft_prompt_options(parser: argparse.ArgumentParser, training: argparse.
     group = parser.add_argument_group("soft prompt")
     group.add_argument(
         "--head",
-        choices=("masked", "nsp"),
+        choices=get_args(SoftHead),
         default="masked",
-        help="masked: the label is filled in; nsp: soft tokens in an NSP prompt (classification)",
+        help="masked: the label is filled in; causal: a model that reads from left to right goes on with it; nsp: soft"
+        " tokens in an NSP prompt (classification)",
     )
     group.add_argument(
         "--prompt",

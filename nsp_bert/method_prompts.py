@@ -14,6 +14,7 @@ from nsp_bert.prompts import PlainPrompt, Prompt
 
 Reference = Literal["nearest", "mean"]
 Predict = Literal["masks", "linear"]
+SoftHead = Literal["masked", "causal", "nsp"]
 MethodCardT = TypeVar("MethodCardT", bound="MethodCard")
 
 

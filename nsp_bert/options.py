@@ -14,7 +14,7 @@ from nsp_bert.cards import Card, CardBase, CardT
 from nsp_bert.checkpoints.model_cards import Head
 from nsp_bert.checkpoints.soft_prompt import Insert
 from nsp_bert.errors import UserError
-from nsp_bert.method_prompts import Predict, PromptT, Reference
+from nsp_bert.method_prompts import Predict, PromptT, Reference, SoftHead
 from nsp_bert.prompts import Position, Positions, Prompt, Stages
 from nsp_bert.results.summary import NSP_BERT
 from nsp_bert.rows import FIRST_SEED, Selection
@@ -95,6 +95,11 @@ class Method:
     def trained(self) -> bool:
         """Whether there is a run for each training set."""
         return self.recipes is not None
+
+    @property
+    def causal(self) -> bool:
+        """Whether the model sees what is before a place alone, so that a causal language model will do."""
+        return self.output == "causal"
 
 
 ZERO_SHOT = Method(NSP_BERT, ("encoder", "pooler", "NSP"), "next-sentence")
@@ -205,7 +210,7 @@ class Options(BaseModel):
     prompt: PromptOptions = PromptOptions()
     recipe: dict[str, Any] = {}
     save: Path | None = None
-    head: Literal["masked", "nsp"] = "masked"
+    head: SoftHead = "masked"
     soft_prompt: Path | None = None
 
     @property

@@ -50,15 +50,16 @@ class PatternEncoder:
     def causal(self, slots: Slots, words: Sequence[Sequence[int]]) -> Iterator[EncodedPair]:
         """Yield a row with each word in the label's place, asked for every token from there on.
 
-        There is no [SEP] after a word that ends the pattern. Raises UserError where the pattern alone is too long.
+        There is no [SEP] after a word that ends the pattern, and soft tokens are not asked for. Raises UserError where
+        the pattern alone is too long.
         """
+        soft = range(self.soft_id, self.soft_id + self.pattern.soft_tokens)
         for word in words:
             filled = self._fill(slots, word)
             token_ids = filled.token_ids[:-1] if self.pattern.ends_with_label else filled.token_ids
-            asked = token_ids[filled.start :]
-            places = list(range(filled.start - 1, filled.start - 1 + len(asked)))
-            first_length = min(filled.first_length, len(token_ids))
-            yield EncodedPair(token_ids, first_length, reads=Reads(places, [[token] for token in asked]))
+            asked = [place for place in range(filled.start, len(token_ids)) if token_ids[place] not in soft]
+            reads = Reads([place - 1 for place in asked], [[token_ids[place]] for place in asked])
+            yield EncodedPair(token_ids, min(filled.first_length, len(token_ids)), reads=reads)
 
     def sentence(self, slots: Slots, masks: int) -> EncodedPair:
         """Return a row with so many [MASK] in the label's place, asked for nothing.

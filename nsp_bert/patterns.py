@@ -16,7 +16,7 @@ from nsp_bert.prompts import Strict
 LABEL = "label"
 CARD_WORDS = "card"  # the name of the label words that NSP prompts have
 BETWEEN_SEGMENTS = "||"
-PatternKind = Literal["cloze", "soft_cloze", "soft_nsp", "causal", "lm_bff", "adapet", "entailment"]
+PatternKind = Literal["cloze", "soft_cloze", "soft_causal", "soft_nsp", "causal", "lm_bff", "adapet", "entailment"]
 SOFT = "soft:"  # before a number of soft tokens
 MOST_SOFT = 100  # tokens in a place: more is a slip of the pen
 SLOT = re.compile(rf"\{{({SOFT}[^{{}}]*|\w*)\}}")
@@ -172,11 +172,12 @@ class Methods(Strict):
 
     `cloze`, `lm_bff` and `adapet` are for masked, `causal` for causal language models, `entailment` for a classifier of
     a text with a description, `topic` for similarity and TCBert, `plain` for a classifier without a prompt.
-    `soft_cloze` is a cloze with soft tokens, `soft_nsp` an NSP prompt with some.
+    `soft_cloze`, `soft_causal` and `soft_nsp` have soft tokens: in a cloze, for a causal model, in an NSP prompt.
     """
 
     cloze: LanguageFacts | None = None
     soft_cloze: LanguageFacts | None = None
+    soft_causal: LanguageFacts | None = None
     soft_nsp: LanguageFacts | None = None
     causal: LanguageFacts | None = None
     lm_bff: LanguageFacts | None = None
@@ -203,15 +204,15 @@ class Methods(Strict):
 
     @property
     def _language(self) -> list[LanguageFacts]:
-        kinds = (self.cloze, self.soft_cloze, self.soft_nsp, self.causal, self.lm_bff, self.adapet)
-        return [facts for facts in kinds if facts]
+        soft = (self.soft_cloze, self.soft_causal, self.soft_nsp)
+        return [facts for facts in (self.cloze, *soft, self.causal, self.lm_bff, self.adapet) if facts]
 
     @model_validator(mode="after")
     def _check_soft_tokens(self) -> Self:
         for kind, facts in self:
             for text in facts.patterns if isinstance(facts, TopicFacts) else [facts.pattern] if facts else []:
                 if bool(parse_plain(text).soft_tokens) != kind.startswith("soft_"):
-                    raise ValueError(f"{kind}: {text!r}: {{soft:N}} must be in soft_cloze and soft_nsp, and no other")
+                    raise ValueError(f"{kind}: {text!r}: {{soft:N}} must be in the soft_ patterns, and in no other")
         return self
 
 

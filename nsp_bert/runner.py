@@ -59,7 +59,7 @@ class Runner(Generic[CardT, PromptT]):
         self._folders = ExitStack()
         self._options, self._script, self._method = options, Path(script), method
         self._choices = choices or cast(Choices[PromptT], options.prompt)
-        self._checkpoint = open_checkpoint(options.model, method.heads, causal=method.output == "causal")
+        self._checkpoint = open_checkpoint(options.model, method.heads, causal=method.causal)
         if self._checkpoint.remark:
             print(self._checkpoint.remark)
         self._cards = self._with_prompts(choose_cards(options.dataset, kind, self._checkpoint.language))

@@ -89,6 +89,17 @@ def test_soft_tokens_are_numbered_through_and_never_cut(text: str, words: list[l
     assert pair.token_ids == [CLS, 1000, 1001, *letters("X"), *masks, *kept, 1002, 1003, 1004, SEP]
 
 
+@given(text=texts, words=words)
+def test_a_causal_row_does_not_ask_for_soft_tokens(text: str, words: list[list[int]]) -> None:
+    """They have no share in the probabilities."""
+    encoder = PairEncoder(letters, CLS, SEP, 60)
+    filled = PatternEncoder(encoder, parse_pattern("{soft:2}{label}{soft:3}{text}"), MASK, soft_id=1000)
+    for pair, word in zip(filled.causal({"text": text}, words), words, strict=True):
+        assert pair.reads is not None
+        assert [token for (token,) in pair.reads.tokens] == [*word, *letters(text), SEP]
+        assert all([pair.token_ids[place + 1]] == asked for place, asked in zip(*pair.reads, strict=True))
+
+
 def test_a_pattern_that_alone_is_too_long() -> None:
     with pytest.raises(UserError, match="the prompt alone takes 14 tokens, more than --max-length 12"):
         patterns("0123456789{label}{text}", 12).masked({"text": "a"}, [[200, 201]])

@@ -63,8 +63,8 @@ def cloze(pattern: str, words: str = CARD_WORDS) -> dict[str, object]:
         ("bustm", {"words": {"mine": {"words": {"0": "不", "1": "不"}}}, "methods": {}}, "several labels"),
         ("bustm", {"words": {"a": {"like": "b"}, "b": {"like": "a"}}, "methods": {}}, "like itself"),
         ("bustm", {"methods": {"clozes": {}}}, "methods.clozes"),
-        ("tnews", {"methods": cloze("{text}{soft:8}{label}")}, "must be in soft_cloze and soft_nsp"),
-        ("tnews", {"methods": {"soft_cloze": {"pattern": "{text}{label}"}}}, "must be in soft_cloze and soft_nsp"),
+        ("tnews", {"methods": cloze("{text}{soft:8}{label}")}, "must be in the soft_ patterns"),
+        ("tnews", {"methods": {"soft_cloze": {"pattern": "{text}{label}"}}}, "must be in the soft_ patterns"),
         ("tnews", {"methods": {"soft_cloze": {"pattern": "{soft:8}{label}"}}}, "must hold {text}"),
         ("csl", {"methods": {"plain": {"pattern": "{other}||{text}{label}"}}}, "the slots of '{text}||{other}'"),
         ("csl", {"methods": {"plain": {"pattern": "{text}||{text}"}}}, "no slot twice"),
@@ -103,6 +103,7 @@ def test_all_nine_have_patterns_and_splits() -> None:
         assert card.methods.causal
         assert card.methods.entailment
         assert card.methods.soft_cloze
+        assert card.methods.soft_causal
         assert bool(card.methods.soft_nsp) == (card.task == "classification")
         assert len(card.splits) == 14
         assert bool(card.words) == (card.task != "cloze")

@@ -137,8 +137,8 @@ def check_use(where: str, heads: tuple[str, ...], one_way: bool, needs: tuple[st
         )
     if one_way and not causal:
         raise UnsuitableError(
-            f"{where}: a causal language model, without segments, which only baselines/gpt.py can use;"
-            f" take another checkpoint{examples(needs, causal)}"
+            f"{where}: a causal language model, without segments, which only baselines/gpt.py and p_tuning.py --head"
+            f" causal can use; take another checkpoint{examples(needs, causal)}"
         )
 
 

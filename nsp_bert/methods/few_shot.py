@@ -91,7 +91,7 @@ class Trained(Generic[CardT, PromptT]):
         The one before is of no use any more.
         """
         session, own = self._session, self._session.checkpoint
-        found = open_checkpoint(str(folder), session.method.heads)
+        found = open_checkpoint(str(folder), session.method.heads, causal=session.method.causal)
         checkpoint = replace(found, name=own.name, do_lower_case=own.do_lower_case, language=own.language)
         if self._scorers:
             self._scorers.reload(checkpoint)

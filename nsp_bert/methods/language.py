@@ -6,6 +6,7 @@ their words' tokens, so that all words must have as many.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -70,6 +71,15 @@ class LanguageTask(CandidatesTask[CardT, LanguageContent, WordPrompt]):
             return self.words
         return [self.encoder.tokenize(candidate) for candidate in content.candidates]
 
+    @abstractmethod
+    def with_words(self, content: LanguageContent, words: Sequence[list[int]]) -> Iterable[EncodedPair]:
+        """Return the sequences that ask for some words in a content's blank."""
+
+    def pairs(self, contents: Iterable[LanguageContent]) -> Iterator[EncodedPair]:
+        """Yield the sequences of each content in turn."""
+        for content in contents:
+            yield from self.with_words(content, self.words_of(content))
+
 
 @dataclass(frozen=True)
 class MaskedTask(LanguageTask[CardT]):
@@ -80,20 +90,18 @@ class MaskedTask(LanguageTask[CardT]):
         """All candidates of a row."""
         return len(self.candidates[0])
 
-    def pairs(self, contents: Iterable[LanguageContent]) -> Iterator[EncodedPair]:
-        """Yield one sequence a content."""
-        for content in contents:
-            yield self.patterns.masked(content.slots, self.words_of(content))
+    def with_words(self, content: LanguageContent, words: Sequence[list[int]]) -> Iterable[EncodedPair]:
+        """Return one sequence."""
+        return [self.patterns.masked(content.slots, words)]
 
 
 @dataclass(frozen=True)
 class CausalTask(LanguageTask[CardT]):
     """One pass a candidate: each token of the word, and of what follows it, after those before it (GPT)."""
 
-    def pairs(self, contents: Iterable[LanguageContent]) -> Iterator[EncodedPair]:
-        """Yield a sequence for each candidate of each content."""
-        for content in contents:
-            yield from self.patterns.causal(content.slots, self.words_of(content))
+    def with_words(self, content: LanguageContent, words: Sequence[list[int]]) -> Iterable[EncodedPair]:
+        """Return a sequence for each word."""
+        return self.patterns.causal(content.slots, words)
 
 
 LanguageTaskT = TypeVar("LanguageTaskT", bound=LanguageTask)

@@ -1,14 +1,15 @@
 """Few-shot PET: the MLM head goes on training to fill in the label's word, and random other tokens with it.
 
 One pattern, no ensemble and no unlabelled rows: FewCLUE's PET. The loss is one mean over all asked places of a step:
-those of the label, and a random share of all tokens as in pre-training, of which the label's places are no part.
+those of the label, and a random share of all tokens as in pre-training, of which the label's places are no part. A
+causal language model is asked for the label alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -23,11 +24,11 @@ from nsp_bert.methods.fitting import (
     rows_in_step,
     soft_settings,
 )
-from nsp_bert.methods.language import MaskedTask, make_task
+from nsp_bert.methods.language import CausalTask, LanguageTask, MaskedTask, make_task
 from nsp_bert.options import Recipe
 from nsp_bert.rows import Example, Rows
 from nsp_bert.scoring.windows import PairList
-from nsp_bert.session import Session, Task
+from nsp_bert.session import Session
 from nsp_bert.tokenization import EncodedPair
 from nsp_bert.training.optimization import SoftPromptSettings
 
@@ -39,7 +40,7 @@ MASKED, KEPT = 0.8, 0.1  # of them; the rest is replaced by a random token
 
 
 class Lesson(NamedTuple):
-    """A row with [MASK] in the label's place, and the tokens of its true word there."""
+    """A row in its pattern, and the tokens that it is asked for: those of its true word."""
 
     pair: EncodedPair
     word: list[int]
@@ -57,6 +58,7 @@ class MaskedTeacher:
     """Rows in their pattern, a lesson each."""
 
     candidates = 1
+    random_share: ClassVar[float] = RANDOM_SHARE
 
     def __init__(
         self,
@@ -69,6 +71,7 @@ class MaskedTeacher:
         """`vocabulary` is the number of tokens that a random one is drawn from; behind them are the `soft` ones."""
         self._recipe, self._lessons = recipe, lessons
         self._mask_id, self._vocabulary, self._soft = mask_id, vocabulary, soft
+        self._asked_for = max(len(lesson.word) for lesson in lessons)
         self.rows = len(lessons)
 
     def training(self, checkpoint: Checkpoint) -> Training:
@@ -92,7 +95,7 @@ class MaskedTeacher:
         wide = [np.pad(array, [(0, 0), (0, longest - array.shape[1])]) for array in inputs]
         places = np.concatenate([number * longest + one.places for number, one in enumerate(asked)]).astype(np.int32)
         tokens = np.concatenate([one.tokens for one in asked]).astype(np.int32)
-        room = size * (int(RANDOM_SHARE * longest) + 1 + len(self._lessons[0].word))
+        room = size * (int(self.random_share * longest) + 1 + self._asked_for)
         weights = np.full(len(places), weight, np.float32)
         return [*padded(wide, size), *padded([places, tokens, weights], room)]
 
@@ -104,7 +107,7 @@ class MaskedTeacher:
         token_ids = np.array(lesson.pair.token_ids)
         label = np.array(lesson.pair.reads.places if lesson.pair.reads else [], np.int64)
         others = np.setdiff1d(np.flatnonzero(token_ids < self._vocabulary), label)
-        chosen = rng.choice(others, min(int(RANDOM_SHARE * len(token_ids)), len(others)), replace=False)
+        chosen = rng.choice(others, min(int(self.random_share * len(token_ids)), len(others)), replace=False)
         true, fate = token_ids[chosen], rng.random(len(chosen))
         random = rng.integers(self._vocabulary, size=len(chosen))
         token_ids[chosen] = np.where(fate < MASKED, self._mask_id, np.where(fate < MASKED + KEPT, true, random))
@@ -112,22 +115,46 @@ class MaskedTeacher:
         return Asked(pair, np.concatenate([label, chosen]), np.concatenate([lesson.word, true]))
 
 
+class CausalTeacher(MaskedTeacher):
+    """Rows with their true word, for a model that sees what is before a place alone: nothing else is asked for."""
+
+    random_share = 0.0
+
+    def training(self, checkpoint: Checkpoint) -> Training:
+        """Return the model to train, with the checkpoint's weights."""
+        from nsp_bert.training.objectives import CausalTraining
+
+        return make_training(CausalTraining, checkpoint, self._recipe, self._soft)
+
+
 @dataclass(frozen=True)
 class MaskedFewShot:
     """PET as a few-shot method."""
 
-    def task(self, session: Session[Any, Any], rows: Rows[Any], _training: list[Example[Any]]) -> Task[Any]:
+    kind: ClassVar[type[LanguageTask[Any]]] = MaskedTask
+    taught_by: ClassVar[type[MaskedTeacher]] = MaskedTeacher
+
+    def task(self, session: Session[Any, Any], rows: Rows[Any], _training: list[Example[Any]]) -> LanguageTask[Any]:
         """Return the task of rows that are asked for, nothing random masked."""
-        return make_task(MaskedTask, session, rows)
+        return make_task(self.kind, session, rows)
 
     def teacher(self, session: Session[Any, Any], recipe: Recipe, training: list[Example[Any]]) -> MaskedTeacher:
         """Return the training rows in their pattern."""
-        task = make_task(MaskedTask, session, Rows(training, "training"))
-        pairs = task.pairs([example.content for example in training])
+        task = make_task(self.kind, session, Rows(training, "training"))
         lessons = []
-        for example, pair, labels in zip(training, pairs, task.candidates, strict=True):
-            lessons.append(Lesson(pair, task.words_of(example.content)[labels.index(str(example.label))]))
+        for example, labels in zip(training, task.candidates, strict=True):
+            word = task.words_of(example.content)[labels.index(str(example.label))]
+            (pair,) = task.with_words(example.content, [word])
+            lessons.append(Lesson(pair, [token for (token,) in pair.reads.tokens] if pair.reads else []))
         config = session.checkpoint.config
         mask_id = load_vocabulary(session.checkpoint.vocab_path)["[MASK]"]
         soft = soft_settings(recipe, task.patterns.pattern.soft_tokens)
-        return MaskedTeacher(recipe, lessons, mask_id, config["vocab_size"], soft)
+        return self.taught_by(recipe, lessons, mask_id, config["vocab_size"], soft)
+
+
+@dataclass(frozen=True)
+class CausalFewShot(MaskedFewShot):
+    """The same with a causal language model, which goes on with the label's word."""
+
+    kind = CausalTask
+    taught_by = CausalTeacher

@@ -6,7 +6,7 @@ The trained tokens come behind the vocabulary of a checkpoint, which is then sco
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -72,11 +72,9 @@ class SoftPairTask(LanguageTask[CardT]):
 
     compares_tokens: ClassVar[bool] = False
 
-    def pairs(self, contents: Iterable[LanguageContent]) -> Iterator[EncodedPair]:
-        """Yield a pair for each candidate of each content."""
-        for content in contents:
-            for word in self.words_of(content):
-                yield self.patterns.plain(content.slots, word)
+    def with_words(self, content: LanguageContent, words: Sequence[list[int]]) -> Iterable[EncodedPair]:
+        """Return a pair for each word."""
+        return [self.patterns.plain(content.slots, word) for word in words]
 
 
 @dataclass(frozen=True)

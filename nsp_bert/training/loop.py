@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,7 +31,12 @@ Arrays = Sequence[np.ndarray]
 
 
 class Training(ABC):
-    """A BERT with some of its heads, its optimiser and its step counter."""
+    """A BERT with some of its heads, its optimiser and its step counter.
+
+    A `causal` one sees no place behind its own, and has no segments.
+    """
+
+    causal: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -50,13 +55,13 @@ class Training(ABC):
         tf.keras.utils.set_random_seed(seed)
         policy = "float32" if precision == "float32" else f"mixed_{precision}"
         tf.keras.mixed_precision.set_global_policy(policy)
-        self.config = config
+        self.config = config | {"type_vocab_size": 0} if self.causal else config
         self._clip_norm = optimization.clip_norm
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._drawn = tf.Variable(0, dtype=tf.int64, trainable=False)  # what dropout is drawn by
         width, deviation = config["hidden_size"], config.get("initializer_range", 0.02)
         self._soft = PromptEncoder(soft, width, deviation, seed) if soft else None
-        self._bert = build_bert(config, heads, self._drawn, seed, self._soft)
+        self._bert = build_bert(self.config, heads, self._drawn, seed, self._soft, self.causal)
         layers = self._bert.layers
         last = f"Transformer-{config['num_hidden_layers'] - 1}-FeedForward-Norm"
         outputs = [layers[last].output, *([layers["Pooler-Dense"].output] if "pooler" in heads else [])]

@@ -15,7 +15,7 @@ tf: Any = import_tensorflow()
 
 from bert4keras.backend import attention_normalize, keras  # noqa: E402
 from bert4keras.layers import Dropout, Embedding, LayerNormalization, MultiHeadAttention  # noqa: E402
-from bert4keras.models import BERT  # noqa: E402
+from bert4keras.models import BERT, LM_Mask  # noqa: E402
 
 from nsp_bert.training.fused_layers import FusedLayerNormalization, gelu  # noqa: E402
 from nsp_bert.training.soft_tokens import PromptEncoder  # noqa: E402
@@ -67,10 +67,13 @@ class StepDropoutAttention(MultiHeadAttention):
         self._dropout = dropout
 
     def pay_attention_to(self, inputs: list, mask: list, **_: Any) -> tuple[Any, Any]:
-        """Return (values (B, T, heads, size), weights (B, heads, T, T)) for queries, keys and values."""
-        queries, keys, values = inputs
+        """Return (values (B, T, heads, size), weights (B, heads, T, T)) for queries, keys and values.
+
+        A fourth input, bool (T, T), tells which keys a query sees.
+        """
+        queries, keys, values, *seen = inputs
         scores = tf.einsum("bjhd,bkhd->bhjk", queries, keys) / self.key_size**0.5
-        weights = self._dropout(attention_normalize(scores, mask[1]))
+        weights = self._dropout(attention_normalize(scores, mask[1], bias=seen[0] if seen else None))
         return tf.einsum("bhjk,bkhd->bjhd", weights, values), weights
 
 
@@ -132,15 +135,24 @@ class TrainedBERT(BERT):
         return {"rate": rate, "name": name, "seed": 1000 * self._seed + number, "step": self._count}
 
 
+class CausalBERT(LM_Mask, TrainedBERT):
+    """The same, each place of which sees itself and those before it."""
+
+
 def build_bert(
-    config: dict[str, Any], heads: Sequence[Head], step: Any, seed: int, soft: PromptEncoder | None = None
+    config: dict[str, Any],
+    heads: Sequence[Head],
+    step: Any,
+    seed: int,
+    soft: PromptEncoder | None = None,
+    causal: bool = False,
 ) -> TrainedBERT:
     """Return the model of a `bert_config.json` with some heads; dropout is drawn from seed and step.
 
-    With `soft` the ids behind the vocabulary are those of its soft tokens. Its inputs are token_ids, segment_ids and
-    position_ids, int32 (B, T) each.
+    With `soft` the ids behind the vocabulary are those of its soft tokens; `causal` has each place see none behind it.
+    Its inputs are token_ids, segment_ids if there are any in the configuration, and position_ids, int32 (B, T) each.
     """
-    bert = TrainedBERT(
+    bert = (CausalBERT if causal else TrainedBERT)(
         step,
         seed,
         soft,

@@ -81,12 +81,23 @@ class MaskedTraining(Training):
 
     def minimised(self, batch: Sequence[Any], training: bool) -> tuple[Any, Any]:
         """Return the loss and, as its metric, the loss (1,)."""
-        token_ids, segment_ids, position_ids, places, tokens, weights = batch
-        hidden = self._encoder([token_ids, segment_ids, position_ids], training=training)
+        *inputs, places, tokens, weights = batch
+        hidden = self._encoder(inputs, training=training)
         masked = tf.gather(tf.reshape(hidden, [-1, self.config["hidden_size"]]), places)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tokens, self._bert.vocabulary_logits(masked))
         loss = tf.reduce_sum(losses * weights)
         return loss, loss[None]
+
+
+class CausalTraining(MaskedTraining):
+    """Tokens by what is before them (GPT): a token is asked for at the place before its own. The batch is the same."""
+
+    causal = True
+
+    def minimised(self, batch: Sequence[Any], training: bool) -> tuple[Any, Any]:
+        """Return the loss and, as its metric, the loss (1,)."""
+        token_ids, _, *others = batch
+        return super().minimised([token_ids, *others], training)
 
 
 class ClassifierTraining(Training):

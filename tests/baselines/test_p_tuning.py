@@ -18,7 +18,7 @@ from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.checkpoints.soft_prompt import SoftPrompt, read_prompt
 from nsp_bert.checkpoints.tensors import read_tensors
 from nsp_bert.errors import UserError
-from nsp_bert.methods.masked_few_shot import Lesson, MaskedTeacher
+from nsp_bert.methods.masked_few_shot import CausalTeacher, Lesson, MaskedTeacher
 from nsp_bert.options import Recipe
 from nsp_bert.report.figures import nearest_words_figure
 from nsp_bert.results.fingerprint import checkpoint_digest
@@ -108,6 +108,58 @@ def test_the_nsp_head_has_soft_tokens_too(run: Run, checkpoint_dir: Path, tmp_pa
         run(checkpoint_dir, "--prompt", prompt, result="p_tuning")
     with pytest.raises(UserError, match="has no soft_nsp under methods"):
         run(checkpoint_dir, "--head", "nsp", dataset="bustm")
+
+
+def test_a_head_that_is_not_there(expect_error: Callable[..., str], tmp_path: Path) -> None:
+    model = random_checkpoint.random_checkpoint(tmp_path / "m", heads=("pooler", "NSP"), hidden=16)
+    line = expect_error(p_tuning.main, "--model", model, "--head", "causal", "--dataset", "tnews")
+    assert "no MLM head" in line
+
+
+@pytest.mark.parametrize("dataset", ["eprstmt", "chid"])
+def test_a_causal_model(run: Run, tmp_path: Path, dataset: str) -> None:
+    """Scored from what was saved as right after training; without --head causal it is refused."""
+    model = random_checkpoint.random_checkpoint(tmp_path / "model", heads=("MLM",), segments=0)
+    options = ("--head", "causal", "--save", tmp_path)
+    trained = run(model, *options, dataset=dataset, result="p_tuning_causal.train_0")
+    assert trained["settings"]["pattern"] == load_card(dataset).methods.soft_causal.pattern
+    assert len(trained["nearest_words"]) == 8
+    saved = tmp_path / f"{dataset}.train_0"
+    options = ("--head", "causal", "--prompt", f"{saved}.prompt.npz")
+    loaded = run(saved, *options, dataset=dataset, result="p_tuning_causal")
+    np.testing.assert_allclose(scores(loaded), scores(trained), atol=2e-4)
+    with pytest.raises(UserError, match="--head causal can use"):
+        run(saved, dataset=dataset)
+
+
+def test_a_bert_under_a_causal_mask(run: Run, checkpoint_dir: Path, tmp_path: Path) -> None:
+    """Its frozen weights keep their segments, which are not asked for; trained ones have none."""
+    options, result = ("--head", "causal", "--encoder", "none", "--save", tmp_path), "p_tuning_causal.train_0"
+    trained = run(checkpoint_dir, *options, "--freeze", "--insert", "after", result=result)
+    assert trained["training"]["parameters"] == 8 * 32
+    prompt = ("--prompt", tmp_path / "eprstmt.train_0.prompt.npz")
+    loaded = run(checkpoint_dir, "--head", "causal", *prompt, result="p_tuning_causal")
+    np.testing.assert_allclose(scores(loaded), scores(trained), atol=1e-5)
+    with pytest.raises(UserError, match=r"trained with the pattern '\{soft:4\}\{text\}\{soft:4\}\{label\}'"):
+        run(checkpoint_dir, *prompt, result="p_tuning")
+    run(checkpoint_dir, *options, result=result)
+    assert open_checkpoint(str(tmp_path / "eprstmt.train_0"), ("MLM",), causal=True).causal
+
+
+def test_a_causal_model_is_asked_for_its_word_alone() -> None:
+    """Nothing is masked, and each token is asked for once, at the place before it."""
+    token_ids, lessons = [10 + place for place in range(40)], []
+    for start, end in ((38, 40), (10, 30)):
+        word = token_ids[start:end]
+        reads = Reads([*range(start - 1, end - 1)], [[token] for token in word])
+        lessons.append(Lesson(EncodedPair(token_ids[:end], end, reads=reads), word))
+    teacher = CausalTeacher(Recipe(), lessons, MASK, VOCABULARY)
+    ((ids, _, _, places, tokens, weights),) = teacher.parts([0, 1], np.random.default_rng(0))
+    asked = weights > 0
+    np.testing.assert_allclose(weights[asked], 1 / 22)
+    assert tokens[asked].tolist() == [48, 49, *range(20, 40)]
+    assert (ids.ravel()[places[asked] + 1] == tokens[asked]).all()
+    assert set(ids.ravel()) == {0, *token_ids}
 
 
 def test_nothing_is_trained_beside_a_prompt(expect_error: Callable[..., str], tmp_path: Path) -> None:

@@ -5,7 +5,8 @@
 The soft tokens go through torch's LSTM and two linear layers, or come out of a table. `before`: they are rows of the
 model's inputs_embeds; `after`: they overwrite what BertEmbeddings returns, and the encoder and the head follow. What is
 kept, and the optimiser, are those of make_training_golden.py. The LSTM's second bias, which Keras does not have, is 0
-and stays so.
+and stays so. A causal model is a decoder whose table of segments is 0 and stays so; it is asked for tokens at other
+places, which see soft ones.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from hugging_face_models import hugging_face_model, torch_name
+from hugging_face_models import causal_model, hugging_face_model, torch_name
 from make_training_golden import (
     EPSILON,
     SETTINGS,
@@ -32,7 +33,7 @@ from make_training_golden import (
 )
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import BertForMaskedLM, BertForNextSentencePrediction, PreTrainedModel
+from transformers import BertForMaskedLM, BertForNextSentencePrediction, BertLMHeadModel, PreTrainedModel
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -42,6 +43,7 @@ import random_prompt  # noqa: E402
 
 # (row, place, number of the soft token); the first one is in two rows
 SOFT = [(0, 8, 0), (0, 9, 1), (1, 4, 0), (2, 4, 2)]
+CAUSAL_PLACES = [9, 10, 18, 34, 36, 40]  # into the flattened batch
 
 
 class Case(NamedTuple):
@@ -51,6 +53,11 @@ class Case(NamedTuple):
     encoder: str
     insert: str
     freeze: bool = False
+
+    @property
+    def causal(self) -> bool:
+        """Whether the model sees what is before a place alone."""
+        return self.kind is BertLMHeadModel
 
 
 class Prompt(nn.Module):
@@ -98,9 +105,12 @@ class Prompted(nn.Module):
         super().__init__()
         config = random_checkpoint.config() | {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
         self.case = case
-        self.model = hugging_face_model(config, random_checkpoint.weights(config), case.kind)
+        weights = random_checkpoint.weights(config)
+        self.model = causal_model(config, weights) if case.causal else hugging_face_model(config, weights, case.kind)
         self.prompt = Prompt(case.encoder)
         self.model.requires_grad_(not case.freeze)
+        if case.causal:
+            self.model.bert.embeddings.token_type_embeddings.requires_grad_(False)
         self.double().train()
 
     def forward(self, arrays: dict[str, Tensor]) -> Tensor:
@@ -116,16 +126,19 @@ class Prompted(nn.Module):
             inputs = embeddings.word_embeddings(words).masked_scatter(soft[..., None], rows)
             return self.model(inputs_embeds=inputs, attention_mask=mask, **own).logits
         states = embeddings(input_ids=words, **own).masked_scatter(soft[..., None], rows)
-        seen = (1.0 - mask[:, None, None, :].double()) * torch.finfo(torch.float64).min
+        there = mask[:, None, None, :].bool()
+        if self.case.causal:
+            there = there & torch.ones(mask.shape[1], mask.shape[1]).tril().bool()
+        seen = (1.0 - there.double()) * torch.finfo(torch.float64).min
         encoded = self.model.bert.encoder(states, attention_mask=seen)[0]
-        if isinstance(self.model, BertForMaskedLM):
+        if not isinstance(self.model, BertForNextSentencePrediction):
             return self.model.cls(encoded)
         return self.model.cls(self.model.bert.pooler(encoded))
 
     def loss(self, arrays: dict[str, Tensor]) -> Tensor:
         """Return the loss of the case's head."""
         logits = self(arrays)
-        if isinstance(self.model, BertForMaskedLM):
+        if not isinstance(self.model, BertForNextSentencePrediction):
             return tokens_loss(logits, arrays, arrays["token_weights"])
         odds, weights = logits[:, 0] - logits[:, 1], arrays["row_weights"]
         return functional.binary_cross_entropy_with_logits(odds, arrays["is_next"], weights, reduction="sum")
@@ -138,12 +151,14 @@ CASES = {
     "none_before": Case(BertForMaskedLM, "none", "before"),
     "none_before_frozen": Case(BertForMaskedLM, "none", "before", freeze=True),
     "nsp_lstm_before": Case(BertForNextSentencePrediction, "lstm", "before"),
+    "causal_lstm_before": Case(BertLMHeadModel, "lstm", "before"),
+    "causal_none_after_frozen": Case(BertLMHeadModel, "none", "after", freeze=True),
 }
 
 
-def arrays() -> dict[str, Tensor]:
+def arrays(case: Case) -> dict[str, Tensor]:
     """Return the batch with soft tokens in it."""
-    found = tensors()
+    found = tensors() | ({"places": torch.tensor(CAUSAL_PLACES)} if case.causal else {})
     found["token_ids"] = torch.tensor(token_ids())
     return found
 
@@ -158,7 +173,7 @@ def token_ids() -> list[list[int]]:
 
 def readers(case: Case, prompted: Prompted) -> dict[str, Callable[[bool], np.ndarray]]:
     """Return for each variable that is trained what tells its value or its gradient, in Google's or Keras' layout."""
-    named = dict(prompted.named_parameters())
+    named = {name: parameter for name, parameter in prompted.named_parameters() if parameter.requires_grad}
     google = {} if case.freeze else {name: f"model.{torch_name(name)}" for name in start()}
     names = google | {f"soft/{ours}": f"prompt.{torchs}" for ours, torchs in prompted.prompt.names.items()}
 
@@ -188,7 +203,7 @@ def golden(case: Case) -> dict[str, Any]:
     first, kept = {name: tell(False) for name, tell in read.items()}, {}
     for step in range(1, STEPS + 1):
         optimizer.zero_grad()
-        loss = prompted.loss(arrays())
+        loss = prompted.loss(arrays(case))
         loss.backward()
         losses.append(round(loss.item(), 6))
         gradients = {name: tell(True) for name, tell in read.items()}
@@ -208,7 +223,8 @@ def golden(case: Case) -> dict[str, Any]:
 
 
 def main() -> None:
-    content = {"token_ids": token_ids(), "cases": {name: golden(case) for name, case in CASES.items()}}
+    inputs = {"token_ids": token_ids(), "causal_places": CAUSAL_PLACES}
+    content = inputs | {"cases": {name: golden(case) for name, case in CASES.items()}}
     target = HERE / "soft_prompt.json"
     target.write_text(lines(content) + "\n", encoding="utf-8")
     print(f"{target}: {', '.join(CASES)}", *(case["losses"] for case in content["cases"].values()))

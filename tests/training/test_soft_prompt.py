@@ -18,12 +18,13 @@ from nsp_bert.checkpoints.tensors import read_tensors
 from nsp_bert.scoring.scorer import Scorer
 from nsp_bert.tokenization import EncodedPair, Reads
 from nsp_bert.training.loop import Training, tensors
-from nsp_bert.training.objectives import MaskedTraining, NextSentenceTraining
+from nsp_bert.training.objectives import CausalTraining, MaskedTraining, NextSentenceTraining
 from nsp_bert.training.optimization import SoftPromptSettings
 
 GOLDEN = json.loads((ROOT / "tests" / "golden" / "soft_prompt.json").read_text(encoding="utf-8"))
 ROWS = [np.array(GOLDEN["token_ids"], np.int32), ARRAYS["segment_ids"], ARRAYS["position_ids"]]
 MASKED = [*ROWS, *(ARRAYS[name] for name in ("places", "tokens", "token_weights"))]
+CAUSAL = [*ROWS, np.array(GOLDEN["causal_places"], np.int32), *(ARRAYS[name] for name in ("tokens", "token_weights"))]
 PAIRS = [*ROWS, *(ARRAYS[name] for name in ("is_next", "row_weights"))]
 COUNT = random_prompt.COUNT
 WORDS = random_checkpoint.config()["vocab_size"]
@@ -34,6 +35,8 @@ CASES = {
     "none_before": SoftPromptSettings(COUNT, "none", "before"),
     "none_before_frozen": SoftPromptSettings(COUNT, "none", "before", freeze=True),
     "nsp_lstm_before": SoftPromptSettings(COUNT, "lstm", "before"),
+    "causal_lstm_before": SoftPromptSettings(COUNT, "lstm", "before"),
+    "causal_none_after_frozen": SoftPromptSettings(COUNT, "none", "after", freeze=True),
 }
 HEADS = ("encoder", "MLM")
 
@@ -44,7 +47,8 @@ def start(name: str, checkpoint_dir: Path, **config: float) -> Training:
     if name.startswith("nsp"):
         training: Training = NextSentenceTraining(settings, OPTIMIZATION, "float32", 1, soft=soft)
     else:
-        training = MaskedTraining(settings, OPTIMIZATION, "float32", 1, soft)
+        kind = CausalTraining if name.startswith("causal") else MaskedTraining
+        training = kind(settings, OPTIMIZATION, "float32", 1, soft)
     training.load_weights(open_checkpoint(str(checkpoint_dir)))
     drawn = random_prompt.weights(soft.encoder)
     for variable, value in zip(training._soft.variables, drawn.values(), strict=True):
@@ -53,7 +57,7 @@ def start(name: str, checkpoint_dir: Path, **config: float) -> Training:
 
 
 def batch(name: str) -> list[np.ndarray]:
-    return PAIRS if name.startswith("nsp") else MASKED
+    return {"nsp": PAIRS, "causal": CAUSAL}.get(name.split("_")[0], MASKED)
 
 
 def named(training: Training) -> dict[str, np.ndarray]:
@@ -123,16 +127,24 @@ def test_the_seed_draws_the_prompt() -> None:
 
 
 def sequences() -> list[EncodedPair]:
-    """The batch's rows, without padding, asked for some tokens at two places."""
-    reads = Reads([1, 2], [[150, 151, 152], [160, 161, 20000]])
-    lengths, firsts = (ROWS[0] != 0).sum(axis=1), ((ROWS[0] != 0) & (ROWS[1] == 0)).sum(axis=1)
+    """The batch's rows, without padding, asked for some tokens at the last two places, which see all soft tokens."""
+    tokens = [[150, 151, 152], [160, 161, 20000]]
+    lengths, firsts = (ROWS[0] != 0).sum(axis=1).tolist(), ((ROWS[0] != 0) & (ROWS[1] == 0)).sum(axis=1)
     rows = zip(ROWS[0], lengths, firsts, strict=True)
-    return [EncodedPair(row[:length].tolist(), int(first), reads=reads) for row, length, first in rows]
+    return [
+        EncodedPair(row[:length].tolist(), int(first), reads=Reads([length - 2, length - 1], tokens))
+        for row, length, first in rows
+    ]
+
+
+def inputs(training: Training) -> list[np.ndarray]:
+    """Return the batch's rows as the model takes them, a causal one without segments."""
+    return [ROWS[0], ROWS[2]] if training.causal else ROWS
 
 
 def own_scores(training: Training) -> np.ndarray:
     """Return what the trained model itself says of the same: sums of log-probabilities (rows, 3)."""
-    hidden = np.asarray(training._encoder([*map(np.asarray, ROWS)], training=False))
+    hidden = np.asarray(training._encoder(inputs(training), training=False))
     found = []
     for row, pair in enumerate(sequences()):
         logits = np.asarray(training._bert.vocabulary_logits(hidden[row, pair.reads.places]), np.float64)
@@ -144,26 +156,47 @@ def own_scores(training: Training) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("name", "backend"), [("lstm_before", "tensorflow"), ("lstm_after", "tensorflow"), ("lstm_after", "openvino")]
+    ("name", "backend"),
+    [
+        ("lstm_before", "tensorflow"),
+        ("lstm_after", "tensorflow"),
+        ("lstm_after", "openvino"),
+        ("causal_lstm_before", "tensorflow"),
+        ("causal_none_after_frozen", "openvino"),
+    ],
 )
 def test_the_engine_scores_as_the_trained_model_does(
     name: str, backend: str, checkpoint_dir: Path, tmp_path: Path
 ) -> None:
-    """Nothing is left of the encoder; the soft tokens have no share in the probabilities."""
+    """Nothing is left of the encoder; the soft tokens have no share in the probabilities.
+
+    What is trained under a causal mask has no segments any more.
+    """
     pytest.importorskip(backend, reason="openvino is optional")
     training = start(name, checkpoint_dir)
-    training.train(MASKED, learning_rate=RATE)
+    training.train(batch(name), learning_rate=RATE)
     training.export(tmp_path / "trained", open_checkpoint(str(checkpoint_dir)).vocab_path)
-    checkpoint = open_checkpoint(str(tmp_path / "trained"), HEADS)
+    checkpoint = open_checkpoint(str(tmp_path / "trained"), HEADS, causal=training.causal)
+    assert checkpoint.causal == training.causal
     assert (checkpoint.config["vocab_size"], checkpoint.config["soft_tokens"]) == (WORDS + COUNT, COUNT)
     assert first_soft_token(checkpoint.config) == WORDS
     assert not [name for name in read_tensors(checkpoint.prefix) if "lstm" in name or "table" in name]
     embeddings, insert = soft_embeddings(checkpoint)
     assert insert == CASES[name].insert
     np.testing.assert_allclose(embeddings, training._soft(), atol=1e-6)
-    scorer = Scorer(checkpoint, output="masked", backend=backend)
+    scorer = Scorer(checkpoint, output="causal" if training.causal else "masked", backend=backend)
     scores = scorer.score(sequences(), len(ROWS[0]), progress=False, width=3).values.reshape(-1, 3)
     np.testing.assert_allclose(scores, own_scores(training), atol=2e-4)
+
+
+def test_later_tokens_change_nothing_before_them(checkpoint_dir: Path) -> None:
+    """Not the soft ones either."""
+    training = start("causal_none_after_frozen", checkpoint_dir)
+    token_ids, position_ids = inputs(training)
+    others = np.where((np.arange(token_ids.shape[1]) >= 6) & (token_ids != 0), 300, token_ids)
+    one, other = (np.asarray(training._encoder([ids, position_ids], training=False)) for ids in (token_ids, others))
+    np.testing.assert_allclose(one[:, :6], other[:, :6], atol=1e-6)
+    assert np.abs(one - other)[token_ids != others].max(axis=1).min() > 0.1
 
 
 def test_soft_tokens_change_the_scores_in_every_precision(checkpoint_dir: Path, tmp_path: Path) -> None:
