@@ -9,6 +9,7 @@ import importlib
 import json
 import re
 import shlex
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,24 @@ def test_the_example_of_a_card_runs(
 def test_both_readmes_say_the_same_figures() -> None:
     one, other = (re.findall(r"\d+[.,]\d+", path.read_text(encoding="utf-8")) for path in READMES)
     assert set(one) ^ set(other) == {"5.4"}  # million parameters: 540 万
+
+
+def columns(document: Path) -> dict[str, list[str]]:
+    """Return dataset -> cells of the measured methods, which a document has one table of."""
+    lines = document.read_text(encoding="utf-8").splitlines()
+    (start,) = (place for place, line in enumerate(lines) if line.startswith("| | EPRSTMT |"))
+    table = takewhile(lambda line: line.startswith("|"), lines[start:])
+    return {
+        name: cells
+        for name, _, *cells in zip(*([cell.strip() for cell in line.split("|")] for line in table), strict=True)
+    }
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.name)
+def test_the_short_table_of_measured_methods_is_part_of_the_whole(readme: Path) -> None:
+    whole, short = columns(ROOT / "docs" / "results.md"), columns(readme)
+    for dataset in filter(None, short):
+        assert short[dataset] == whole[dataset]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

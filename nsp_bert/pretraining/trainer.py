@@ -22,12 +22,14 @@ tf: Any = import_tensorflow()
 class Pretraining(Training):
     """A BERT with both pre-training heads; it minimises MLM + `nsp_weight` x NSP. Its metrics are those of METRICS."""
 
+    heads = ("encoder", "pooler", "MLM", "NSP")
+
     def __init__(
         self, config: dict[str, Any], optimization: Optimization, precision: str, seed: int, nsp_weight: float = 1.0
     ):
         """Build the model of a `bert_config.json`, with weights drawn from the seed."""
         self._nsp_weight = nsp_weight
-        super().__init__(config, ("encoder", "pooler", "MLM", "NSP"), optimization, precision, seed)
+        super().__init__(config, optimization, precision, seed)
         self._initialize(seed)
 
     def _initialize(self, seed: int) -> None:

@@ -27,11 +27,13 @@ class LabelTraining(Training):
     A batch is token_ids, segment_ids, position_ids int32 (R, T), places, tokens, labels and weights.
     """
 
+    heads = ("encoder", "MLM")
+
     def __init__(
         self, config: dict[str, Any], optimization: Optimization, precision: str, seed: int, product: bool = False
     ):
         """Build the model of a `bert_config.json`."""
-        super().__init__(config, ("encoder", "MLM"), optimization, precision, seed)
+        super().__init__(config, optimization, precision, seed)
         self._product = product
 
     def minimised(self, batch: Sequence[Any], training: bool) -> tuple[Any, Any]:
@@ -80,9 +82,7 @@ class ConditionedTraining(Training):
     1 over a step, and the targets float32 (R,).
     """
 
-    def __init__(self, config: dict[str, Any], optimization: Optimization, precision: str, seed: int):
-        """Build the model of a `bert_config.json`."""
-        super().__init__(config, ("encoder", "MLM"), optimization, precision, seed)
+    heads = ("encoder", "MLM")
 
     def minimised(self, batch: Sequence[Any], training: bool) -> tuple[Any, Any]:
         """Return the loss and, as its metric, the loss (1,)."""

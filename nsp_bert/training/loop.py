@@ -33,15 +33,15 @@ Arrays = Sequence[np.ndarray]
 class Training(ABC):
     """A BERT with some of its heads, its optimiser and its step counter.
 
-    A `causal` one sees no place behind its own, and has no segments.
+    `heads` are what it is built with. A `causal` one sees no place behind its own, and has no segments.
     """
 
+    heads: ClassVar[tuple[Head, ...]]
     causal: ClassVar[bool] = False
 
     def __init__(
         self,
         config: dict[str, Any],
-        heads: Sequence[Head],
         optimization: Optimization,
         precision: str,
         seed: int,
@@ -61,10 +61,10 @@ class Training(ABC):
         self._drawn = tf.Variable(0, dtype=tf.int64, trainable=False)  # what dropout is drawn by
         width, deviation = config["hidden_size"], config.get("initializer_range", 0.02)
         self._soft = PromptEncoder(soft, width, deviation, seed) if soft else None
-        self._bert = build_bert(self.config, heads, self._drawn, seed, self._soft, self.causal)
+        self._bert = build_bert(self.config, self.heads, self._drawn, seed, self._soft, self.causal)
         layers = self._bert.layers
         last = f"Transformer-{config['num_hidden_layers'] - 1}-FeedForward-Norm"
-        outputs = [layers[last].output, *([layers["Pooler-Dense"].output] if "pooler" in heads else [])]
+        outputs = [layers[last].output, *([layers["Pooler-Dense"].output] if "pooler" in self.heads else [])]
         self._encoder = tf.keras.Model(self._bert.model.inputs, outputs)
         new = [*self._new_layers(seed), *(self._soft.variables if self._soft else [])]
         frozen = self._soft is not None and self._soft.freeze

@@ -31,6 +31,8 @@ class NextSentenceTraining(Training):
     `softmax` the rows' candidates are whole, and a row's weight is that of its first one.
     """
 
+    heads = ("encoder", "pooler", "NSP")
+
     def __init__(
         self,
         config: dict[str, Any],
@@ -42,7 +44,7 @@ class NextSentenceTraining(Training):
         soft: SoftPromptSettings | None = None,
     ):
         """Build the model of a `bert_config.json`, with soft tokens where they are asked for."""
-        super().__init__(config, ("encoder", "pooler", "NSP"), optimization, precision, seed, soft)
+        super().__init__(config, optimization, precision, seed, soft)
         self._loss, self._candidates = loss, candidates
 
     def minimised(self, batch: Sequence[Any], training: bool) -> tuple[Any, Any]:
@@ -68,16 +70,7 @@ class MaskedTraining(Training):
     int32 (P,) and weights float32 (P,).
     """
 
-    def __init__(
-        self,
-        config: dict[str, Any],
-        optimization: Optimization,
-        precision: str,
-        seed: int,
-        soft: SoftPromptSettings | None = None,
-    ):
-        """Build the model of a `bert_config.json`, with soft tokens where they are asked for."""
-        super().__init__(config, ("encoder", "MLM"), optimization, precision, seed, soft)
+    heads = ("encoder", "MLM")
 
     def minimised(self, batch: Sequence[Any], training: bool) -> tuple[Any, Any]:
         """Return the loss and, as its metric, the loss (1,)."""
@@ -121,7 +114,7 @@ class ClassifierTraining(Training):
     ):
         """Build the model of a `bert_config.json`, with a layer drawn from the seed."""
         self._classes, self._candidates = classes, candidates
-        super().__init__(config, self.heads, optimization, precision, seed)
+        super().__init__(config, optimization, precision, seed)
 
     def _new_layers(self, seed: int) -> list[Any]:
         hidden, deviation = self.config["hidden_size"], self.config.get("initializer_range", 0.02)
