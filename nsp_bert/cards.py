@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from typing_extensions import Self
 
 from nsp_bert.errors import UserError, first_line, meant
-from nsp_bert.files import DATASETS
+from nsp_bert.files import DATASETS, load_yaml
 from nsp_bert.patterns import MethodFacts
 from nsp_bert.prompts import Position, Prompt, Strict, Template, check_slot, parse_template
 
@@ -328,7 +328,7 @@ def load_card(name: str, folder: Path | None = None) -> Card:
         raise UserError(f"no dataset {name!r}: there are cards for {', '.join(known)}{meant(name, known)}")
     path = (folder or CARDS) / f"{name}.yaml"
     try:
-        card = ADAPTER.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+        card = ADAPTER.validate_python(load_yaml(path))
     except ValidationError as error:
         raise UserError(f"{path}: {validation_reasons(error)}") from error
     except yaml.YAMLError as error:

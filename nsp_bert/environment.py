@@ -75,9 +75,13 @@ def quiet_initializers() -> Iterator[None]:
 
 
 def build_quietly(bert: Any) -> None:
-    """Build a bert4keras model without Keras' warning of its shared initialiser."""
+    """Build a bert4keras model without Keras' warning of its shared initialiser.
+
+    Its layers need no autograph, whose reading of them takes as long as the rest.
+    """
+    build = import_tensorflow().autograph.experimental.do_not_convert(bert.build)
     with quiet_initializers():
-        bert.build()
+        build()
 
 
 def _installed(module: str) -> bool:

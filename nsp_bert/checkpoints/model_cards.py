@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from nsp_bert.cards import validation_reasons
 from nsp_bert.errors import UserError
-from nsp_bert.files import MODELS
+from nsp_bert.files import MODELS, load_yaml
 
 DEFAULT_MODEL = "nsp_bert_mini"
 Head = Literal["encoder", "pooler", "MLM", "NSP", "classifier"]
@@ -80,7 +79,7 @@ def load_model_cards() -> dict[str, ModelCard]:
     """Return models/cards.yaml, validated. Raises UserError naming the entry and the key."""
     path = MODELS / "cards.yaml"
     cards = {}
-    for name, entry in yaml.safe_load(path.read_text(encoding="utf-8")).items():
+    for name, entry in load_yaml(path).items():
         try:
             cards[name] = ModelCard.model_validate(entry)
         except ValidationError as error:

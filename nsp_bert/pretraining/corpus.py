@@ -5,6 +5,7 @@ A text file (plain, .xz or .gz; UTF-8) holds one sentence or paragraph a line; a
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import logging
@@ -19,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -169,12 +171,11 @@ def _index(name: str, chunks: Iterator, index_chunk: Callable, processes: int | 
     """Tokenise a file in parallel, chunk by chunk; the result does not depend on the number of processes."""
     token_ids, word_starts, clause_starts, clause_documents = [], [], [], []
     document_starts = [0]
-    context = multiprocessing.get_context("spawn")
     with (
-        context.Pool(processes or os.cpu_count()) as pool,
+        _mapped(index_chunk, chunks, processes) as indexed,
         tqdm(desc=f"indexing {name}", unit=" documents", unit_scale=True, mininterval=0.5) as bar,
     ):
-        for documents in pool.imap(index_chunk, chunks):
+        for documents in indexed:
             for ids, starts, clauses in documents:
                 token_ids.append(ids)
                 word_starts.append(starts)
@@ -189,6 +190,17 @@ def _index(name: str, chunks: Iterator, index_chunk: Callable, processes: int | 
         "clause_documents": np.concatenate(clause_documents or [np.empty(0, np.int32)]),
         "document_starts": np.asarray(document_starts, np.int64),
     }
+
+
+@contextlib.contextmanager
+def _mapped(index_chunk: Callable, chunks: Iterator, processes: int | None) -> Iterator[Iterator]:
+    """Yield what becomes of the chunks, in order; a single one is not worth the start of other processes."""
+    first = list(islice(chunks, 2))
+    if len(first) < 2:
+        yield map(index_chunk, first)
+        return
+    with multiprocessing.get_context("spawn").Pool(processes or os.cpu_count()) as pool:
+        yield pool.imap(index_chunk, chain(first, chunks))
 
 
 def _chunks(documents: Iterator[list[str]]) -> Iterator[list[list[str]]]:

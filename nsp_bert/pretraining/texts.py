@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nsp_bert.cards import validation_reasons
 from nsp_bert.errors import UserError
-from nsp_bert.files import digest, write_text
+from nsp_bert.files import digest, load_yaml, write_text
 from nsp_bert.pretraining.corpus import learn_vocabulary, load_source, read_lines
 from nsp_bert.pretraining.pairs import NO_FRAME, Frame, Split, split_documents
 from nsp_bert.tokenization import load_tokenizer
@@ -40,7 +40,7 @@ def load_mix(path: Path | None, texts: list[Path]) -> dict[str, SourceMix]:
     if path is None:
         return {text.name: SourceMix(share=max(text.stat().st_size, 1)) for text in texts}
     try:
-        mix = {name: SourceMix(**entry) for name, entry in yaml.safe_load(path.read_text(encoding="utf-8")).items()}
+        mix = {name: SourceMix(**entry) for name, entry in load_yaml(path).items()}
     except ValidationError as error:
         raise UserError(f"{path}: {validation_reasons(error)}") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, TypeError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -54,7 +54,7 @@ def import_closure(script: Path, root: Path = ROOT) -> set[Path]:
 def imported_files(path: Path, root: Path = ROOT) -> set[Path]:
     """Return the project's files that a file imports itself, with the `__init__` files of their packages."""
     files: set[Path] = set()
-    for name in _imported_names(ast.parse(path.read_bytes())):
+    for name in _imported_names(*_state(path)):
         steps = name.split(".")
         for end in range(1, len(steps) + 1):
             place = root.joinpath(*steps[:end])
@@ -62,19 +62,28 @@ def imported_files(path: Path, root: Path = ROOT) -> set[Path]:
     return files - {path}
 
 
-def _imported_names(tree: ast.Module) -> Iterator[str]:
-    """Yield the dotted names of all imports; of `from a import b` both a and a.b, since b may be a module."""
-    for node in ast.walk(tree):
+@cache
+def _imported_names(path: Path, _modified: int, _size: int) -> tuple[str, ...]:
+    """Return the dotted names of all imports; of `from a import b` both a and a.b, since b may be a module."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
-            yield from (one.name for one in node.names)
+            found += (one.name for one in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield from (f"{node.module}.{one.name}" for one in node.names)
+            found += (f"{node.module}.{one.name}" for one in node.names)
+    return tuple(found)
 
 
 def _digest(*paths: Path) -> str:
     """Return one SHA-256 over several files, each read once per state of the file."""
-    digests = (_file_digest(path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths if path.is_file())
+    digests = (_file_digest(*_state(path)) for path in paths if path.is_file())
     return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _state(path: Path) -> tuple[Path, int, int]:
+    """Return the path with its time and size, which change when the file does."""
+    state = path.stat()
+    return path, state.st_mtime_ns, state.st_size
 
 
 @cache

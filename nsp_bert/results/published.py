@@ -12,14 +12,13 @@ from typing_extensions import Self
 
 from nsp_bert.cards import validation_reasons
 from nsp_bert.errors import UserError, first_line
-from nsp_bert.files import DATASETS
+from nsp_bert.files import DATASETS, load_yaml
 from nsp_bert.prompts import Positions, Stages
 from nsp_bert.results.summary import NSP_BERT, Record
 
 PUBLISHED = DATASETS / "published_results.yaml"
 PAPER = "A"  # its key among the sources
 SCORE = "score"  # in a dataset's place: the mean of the nine
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C is eight times as fast
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 Count = Annotated[int, Field(ge=1)]
@@ -110,7 +109,7 @@ def paper_number(dataset: str, model: str, split: str, *, method: str = NSP_BERT
 def load_published() -> PublishedFile:
     """Return the file, validated. Raises UserError naming the file, the record and the key that is not right."""
     try:
-        tables = yaml.load(PUBLISHED.read_text(encoding="utf-8"), Loader=LOADER)
+        tables = load_yaml(PUBLISHED)
         return PublishedFile.model_validate(tables)
     except ValidationError as error:
         raise UserError(f"{PUBLISHED}: {validation_reasons(error)}{_wrong_record(error, tables)}") from error

@@ -89,6 +89,7 @@ def test_other_settings_do_not_resume(uninterrupted: Path, text: Path, expect_er
     assert "seed: '1' -> '2'" in line
 
 
+@pytest.mark.usefixtures("eager_training")
 def test_max_minutes_stops_and_the_same_command_goes_on(text: Path, tmp_path: Path) -> None:
     run = arguments(text, tmp_path, "--max-steps", "6", "--max-minutes", "0.0001")
     assert main(run) == 0
@@ -97,6 +98,7 @@ def test_max_minutes_stops_and_the_same_command_goes_on(text: Path, tmp_path: Pa
     assert [row.split(",")[0] for row in (tmp_path / "curve.csv").read_text().split()[1:]] == ["1", "6"]
 
 
+@pytest.mark.usefixtures("eager_training")
 def test_continued_pretraining_starts_from_the_checkpoint(text: Path, tmp_path: Path) -> None:
     start = random_checkpoint.random_checkpoint(tmp_path / "start", hidden=16, layers=1)
     before = read_weights(start)
@@ -106,14 +108,19 @@ def test_continued_pretraining_starts_from_the_checkpoint(text: Path, tmp_path: 
     assert before.keys() == after.keys()
     for name, value in before.items():
         np.testing.assert_array_equal(value, after[name], err_msg=name)
-    assert main([*run, "--output", str(tmp_path / "on"), "--max-steps", "2", "--precision", "float16"]) == 0
-    moved = read_weights(tmp_path / "on" / "checkpoint")
+
+
+def test_float16_moves_the_weights(text: Path, tmp_path: Path) -> None:
+    start = random_checkpoint.random_checkpoint(tmp_path / "start", hidden=16, layers=1)
+    run = ["--text", str(text), "--output", str(tmp_path / "out"), "--init-checkpoint", str(start), *SHORT]
+    assert main([*run, "--lengths", "32:1", "--max-steps", "2", "--precision", "float16"]) == 0
+    before, moved = read_weights(start), read_weights(tmp_path / "out" / "checkpoint")
     assert all(np.isfinite(value).all() for value in moved.values())
-    assert (
-        np.abs(moved["cls/seq_relationship/output_weights"] - before["cls/seq_relationship/output_weights"]).max() > 0
-    )
+    name = "cls/seq_relationship/output_weights"
+    assert np.abs(moved[name] - before[name]).max() > 0
 
 
+@pytest.mark.usefixtures("eager_training")
 def test_a_missing_nsp_head_starts_anew(text: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     start = random_checkpoint.random_checkpoint(tmp_path / "wwm", hidden=16, layers=1, heads=("pooler", "MLM"))
     run = ["--text", str(text), "--output", str(tmp_path / "out"), "--init-checkpoint", str(start), *SHORT]
@@ -160,6 +167,7 @@ def test_mix_is_validated(text: Path, tmp_path: Path, expect_error: Callable[...
     assert "beyond the 64 positions" in expect_error(main, *arguments(text, tmp_path / "out", "--lengths", "128:1"))
 
 
+@pytest.mark.usefixtures("eager_training")
 def test_a_single_document_trains_without_evaluation(tmp_path: Path) -> None:
     path = tmp_path / "one.txt"
     path.write_text("春天来了，花开了，鸟也叫。\n出门去，看风景。\n", encoding="utf-8")
@@ -188,6 +196,7 @@ def copy_of_a_run(uninterrupted: Path, tmp_path: Path) -> Path:
     return shutil.copytree(uninterrupted, tmp_path / "run")
 
 
+@pytest.mark.usefixtures("eager_training")
 def test_the_model_has_the_folder_s_name(uninterrupted: Path, text: Path, tmp_path: Path) -> None:
     assert open_checkpoint(str(uninterrupted)).name == "whole"
     assert open_checkpoint(str(uninterrupted)).folder == uninterrupted / "checkpoint"
@@ -231,6 +240,7 @@ def test_a_damaged_state_is_named(
     assert "remove the folder to start anew" in line
 
 
+@pytest.mark.usefixtures("eager_training")
 def test_a_kill_between_two_renames_loses_no_step(uninterrupted: Path, text: Path, tmp_path: Path, capfd) -> None:
     run = copy_of_a_run(uninterrupted, tmp_path)
     (run / "state").rename(run / "state.old")
@@ -238,6 +248,7 @@ def test_a_kill_between_two_renames_loses_no_step(uninterrupted: Path, text: Pat
     assert "step 40 of 44" in capfd.readouterr().out
 
 
+@pytest.mark.usefixtures("eager_training")
 def test_a_damaged_cache_is_made_again(uninterrupted: Path, text: Path, tmp_path: Path, capfd) -> None:
     run = copy_of_a_run(uninterrupted, tmp_path)
     shutil.rmtree(run / "state")
