@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import random_checkpoint
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nsp_bert.errors import UserError
+from nsp_bert.pretraining import corpus
 from nsp_bert.pretraining.corpus import (
     Source,
     index_document,
@@ -210,23 +212,32 @@ def test_vocabulary_is_learned(tmp_path: Path) -> None:
 
 
 def test_indexing_is_cached_until_the_text_changes(tmp_path: Path) -> None:
-    import random_checkpoint
-
     text, vocab, cache = tmp_path / "text.txt", tmp_path / "vocab.txt", tmp_path / "cache"
     vocab.write_text("\n".join(random_checkpoint.vocabulary()) + "\n", encoding="utf-8")
     text.write_text("春天来了，花开了。\n鸟也叫。\n", encoding="utf-8")
-    first = load_source(text, vocab, cache, load_tokenizer, processes=1)
+    first = load_source(text, vocab, cache, load_tokenizer)
     assert first.boundaries().tolist() == [1, 2]
     stored = list(cache.iterdir())
     assert len(stored) == 1
-    again = load_source(text, vocab, cache, load_tokenizer, processes=2)
+    again = load_source(text, vocab, cache, load_tokenizer)
     np.testing.assert_array_equal(first.token_ids, again.token_ids)
     text.write_text("秋天，叶落。\n", encoding="utf-8")
-    assert len(load_source(text, vocab, cache, load_tokenizer, processes=1).token_ids) == 6
+    assert len(load_source(text, vocab, cache, load_tokenizer).token_ids) == 6
     assert len(list(cache.iterdir())) == 2
     text.write_text("\n", encoding="utf-8")
     with pytest.raises(UserError, match="holds no text"):
-        load_source(text, vocab, cache, load_tokenizer, processes=1)
+        load_source(text, vocab, cache, load_tokenizer)
+
+
+def test_chunks_are_indexed_elsewhere_to_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, vocab = tmp_path / "text.txt", tmp_path / "vocab.txt"
+    vocab.write_text("\n".join(random_checkpoint.vocabulary()) + "\n", encoding="utf-8")
+    text.write_text("春天来了，花开了。\n鸟也叫。\n\n秋天，叶落。\n\n天凉，加衣服。\n", encoding="utf-8")
+    whole = load_source(text, vocab, tmp_path / "whole", load_tokenizer)
+    monkeypatch.setattr(corpus, "CHUNK_LINES", 1)
+    in_chunks = load_source(text, vocab, tmp_path / "chunks", load_tokenizer, processes=2)
+    assert in_chunks.boundaries().tolist() == whole.boundaries().tolist() == [1, 2, 4, 6]
+    np.testing.assert_array_equal(in_chunks.token_ids, whole.token_ids)
 
 
 def test_frames_hold_words_and_betray_nothing(splits: list[Split]) -> None:
