@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-from conftest import ROOT
+import pytest
+import training_speed
 
 
-def test_engines_take_steps_in_turn(tmp_path: Path) -> None:
-    script, output = ROOT / "benchmarks" / "training_speed.py", tmp_path / "speed.json"
+def test_engines_take_steps_in_turn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "speed.json"
     small = ["--layers", 1, "--hidden", 64, "--rows", 2, "--tokens", 16, "--steps", 2, "--rounds", 1]
-    command = map(str, [sys.executable, script, *small, "--precisions", "float32", "--output", output])
-    done = subprocess.run([*command], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    rows = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
+    assert training_speed.main([*map(str, small), "--precisions", "float32", "--output", str(output)]) == 0
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
     measured = json.loads(output.read_text(encoding="utf-8"))["engines"]
     for objective in ("nsp", "masked", "classifier"):
         assert float(rows[f"{objective}-float32"].split()[4]) > 0
