@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -102,18 +103,27 @@ def random_scores(monkeypatch: pytest.MonkeyPatch) -> type[RandomScorer]:
     return RandomScorer
 
 
-@pytest.fixture
-def eager_training() -> Iterator[None]:
+@contextlib.contextmanager
+def without_graphs() -> Iterator[None]:
     """Let tiny models train without graphs, whose making takes longer than their few steps.
 
-    tests/training has the steps as graphs.
+    tests/training has the steps as graphs, tests/test_readme.py whole runs.
     """
     from nsp_bert.environment import import_tensorflow
 
     config = import_tensorflow().config
     config.run_functions_eagerly(True)
-    yield
-    config.run_functions_eagerly(False)
+    try:
+        yield
+    finally:
+        config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def eager_training() -> Iterator[None]:
+    """Run a test without graphs; what a module's fixture trains needs `without_graphs` itself."""
+    with without_graphs():
+        yield
 
 
 Result = tuple[dict, list[dict]]

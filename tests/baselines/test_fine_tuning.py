@@ -26,6 +26,8 @@ from nsp_bert.patterns import parse_plain
 from nsp_bert.rows import Example, Rows
 from nsp_bert.tokenization import EncodedPair, make_pair_encoder
 
+pytestmark = pytest.mark.usefixtures("eager_training")
+
 TARGET = {"span1_text": "小明", "span1_index": 0, "span2_text": "他", "span2_index": 3}
 SWAPPED = {"span1_text": "小明", "span1_index": 1, "span2_text": "他", "span2_index": 0}
 OVERLAPPING = {"span1_text": "他们", "span1_index": 0, "span2_text": "他", "span2_index": 0}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import random_checkpoint
 import random_prompt
-from conftest import ROOT
+from conftest import ROOT, without_graphs
 from test_steps import ARRAYS, DROPS_NOTHING, OPTIMIZATION, RATE, assign, check_gradients, check_loss, entries
 
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
@@ -174,7 +174,8 @@ def test_the_engine_scores_as_the_trained_model_does(
     """
     pytest.importorskip(backend, reason="openvino is optional")
     training = start(name, checkpoint_dir)
-    training.train(batch(name), learning_rate=RATE)
+    with without_graphs():
+        training.train(batch(name), learning_rate=RATE)
     training.export(tmp_path / "trained", open_checkpoint(str(checkpoint_dir)).vocab_path)
     checkpoint = open_checkpoint(str(tmp_path / "trained"), HEADS, causal=training.causal)
     assert checkpoint.causal == training.causal

@@ -184,6 +184,7 @@ def check_gradients(found: dict[str, np.ndarray], expected: dict[str, list]) -> 
         np.testing.assert_allclose(entries(name, found[name]), three, rtol=1e-4, atol=1e-4 * mean + 1e-7, err_msg=name)
 
 
+@pytest.mark.usefixtures("eager_training")
 @pytest.mark.parametrize("name", ["next_sentence_bce", "masked", "label_sum", "conditioned"])
 def test_a_step_in_parts_is_the_step(name: str, checkpoint_dir: Path) -> None:
     whole, in_parts = (start(name, checkpoint_dir, **DROPS_NOTHING) for _ in range(2))
@@ -235,6 +236,7 @@ def test_trainings_leave_no_gradients_behind(checkpoint_dir: Path) -> None:
     assert counts[0] == counts[1]
 
 
+@pytest.mark.usefixtures("eager_training")
 def test_a_classifier_is_in_the_exported_checkpoint(checkpoint_dir: Path, tmp_path: Path) -> None:
     training = start("classifier", checkpoint_dir)
     training.train(CASES["classifier"].batch(), learning_rate=RATE)
