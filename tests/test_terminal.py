@@ -66,6 +66,7 @@ def test_a_terminal_that_fails_loses_nothing(
 
 def test_a_terminal_without_chinese_and_python_o(checkpoint_dir: Path, tmp_path: Path) -> None:
     ascii_only = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONOPTIMIZE": "1"}
+    ascii_only |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path / "compiled")}  # once for both
     words = [sys.executable, "nsp_bert_classification.py", "--labels", "体育,财经", "--text", "主场取胜"]
     done = subprocess.run(
         [*words, "--model", str(checkpoint_dir)],

@@ -111,7 +111,7 @@ def test_continued_pretraining_starts_from_the_checkpoint(text: Path, tmp_path: 
 
 
 def test_float16_moves_the_weights(text: Path, tmp_path: Path) -> None:
-    start = random_checkpoint.random_checkpoint(tmp_path / "start", hidden=16, layers=1)
+    start = random_checkpoint.random_checkpoint(tmp_path / "start", hidden=16, layers=1, vocab_size=900)
     run = ["--text", str(text), "--output", str(tmp_path / "out"), "--init-checkpoint", str(start), *SHORT]
     assert main([*run, "--lengths", "32:1", "--max-steps", "2", "--precision", "float16"]) == 0
     before, moved = read_weights(start), read_weights(tmp_path / "out" / "checkpoint")

@@ -102,6 +102,7 @@ def test_two_steps_are_those_of_torch(name: str, checkpoint_dir: Path) -> None:
             np.testing.assert_array_equal(value, weights[variable], err_msg=variable)
 
 
+@pytest.mark.usefixtures("eager_training")
 def test_a_resumed_run_takes_the_same_step(checkpoint_dir: Path, tmp_path: Path) -> None:
     training = start("lstm_after_frozen", checkpoint_dir)
     training.train(MASKED, learning_rate=RATE)
