@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import random_checkpoint
-import slow_run
 from conftest import ROOT
 
 from nsp_bert.cards import load_card
@@ -93,20 +91,6 @@ def test_standard_input(checkpoint_dir: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "主场取胜" in done.stdout
     assert done.stderr == ""  # TensorFlow's start-up noise stays away
-
-
-def test_ctrl_c_keeps_what_was_scored(checkpoint_dir: Path, tmp_path: Path) -> None:
-    """A real SIGINT in the middle: exit status 130, the finished rows are on disk, marked incomplete."""
-    arguments = ["--model", str(checkpoint_dir), "--dataset", "eprstmt", "--output", str(tmp_path)]
-    process = slow_run.start(arguments, pause=0.5)
-    slow_run.wait_for_scores(tmp_path, 40, process)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Traceback" not in errors
-    summary, rows = read_run(tmp_path, "eprstmt.test_public")
-    assert not summary["complete"]
-    assert 0 < summary["n"] == len(rows) < 40
 
 
 def test_missing_data(expect_error: ErrorLine, checkpoint_dir: Path, data_dir: Path) -> None:
