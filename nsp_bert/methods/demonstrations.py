@@ -102,11 +102,13 @@ class Demonstrations:
     def __init__(self, session: Session[Any, Any], training: list[Example[Any]]):
         """Take the session of the checkpoint.
 
-        Raises UserError where the labels are too many for a sequence with a row of each, and as `make_task`.
+        Raises UserError where there are no labels, or too many for a sequence with a row of each, and as `make_task`.
         """
         self._width = session.checkpoint.config["hidden_size"]
         self._engine = Engine(Scorers(session.checkpoint, session.options, "mean").__getitem__, EXACT, "mean")
         self.task = with_room(training_task(session, training), session)
+        if not self.task.labels:
+            raise UnsuitableError(f"--demonstrations: {session.title}: no labels, rows have their own candidates")
         self._labels = [self.task.labels.index(str(example.label)) for example in training]
         self._tokens = [
             self.task.patterns.plain(example.content.slots, self.task.words[label]).token_ids[1:]  # without [CLS]

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nsp_bert.answer_mapping import candidates_contrast
+from nsp_bert.cards import CARDS
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.methods.demonstrations import DemonstratedFewShot, DemonstratedTask, nearest_half
 from nsp_bert.rows import FewShotRows, Rows
@@ -155,6 +156,18 @@ def test_a_run(checkpoint_dir: Path, tmp_path: Path, prepared: Prepared) -> None
     lines = path.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()
     found = [json.loads(line)["scores"] for line in lines]
     np.testing.assert_allclose(found, scores.reshape(5, 3, 2).mean(axis=1), atol=1e-4)
+
+
+def test_rows_without_labels_are_refused(
+    checkpoint_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expect_error: Callable[..., str]
+) -> None:
+    """A card of one's own may give a cloze a pattern; there are no labels to demonstrate."""
+    card = (CARDS / "chid.yaml").read_text(encoding="utf-8")
+    pattern = '  lm_bff: {pattern: "{before}{label}{after}"}\n'
+    (tmp_path / "chid.yaml").write_text(card.replace("\nmethods:\n", f"\nmethods:\n{pattern}"), encoding="utf-8")
+    monkeypatch.setattr("nsp_bert.cards.CARDS", tmp_path)
+    run = ("--model", checkpoint_dir, "--data-dir", SAMPLE, "--dataset", "chid", "--train", "0", "--demonstrations")
+    assert "no labels, rows have their own candidates" in expect_error(lm_bff.main, *run)
 
 
 def test_too_many_labels_are_refused(checkpoint_dir: Path, expect_error: Callable[..., str]) -> None:

@@ -163,7 +163,10 @@ def test_gpt_takes_no_segments(run: Run, causal_dir: Path, backend: str) -> None
 @pytest.mark.parametrize("script", [pet, nsp_bert_classification])
 def test_without_segments_only_gpt_runs(script: ModuleType, causal_dir: Path, expect_error: Callable[..., str]) -> None:
     line = expect_error(script.main, "--model", causal_dir, "--dataset", "tnews")
-    assert "a causal language model, without segments, which only baselines/gpt.py and" in line
+    assert (
+        "a causal language model, without segments, which only baselines/gpt.py and p_tuning.py --head causal can"
+        in line
+    )
 
 
 @pytest.mark.parametrize("dataset", ["tnews", "ocnli", "chid", "cluewsc"])
