@@ -186,6 +186,8 @@ def load_tensorflow(checkpoint: Checkpoint, precision: str, output: Output) -> B
 
     model = load_model(checkpoint, precision, output)
     stepwise = model.forward(compiled)
+    for step in steps:  # in this thread: TensorFlow has failed to trace in several at once
+        step.get_concrete_function()
     with ThreadPoolExecutor(count_cores()) as threads:  # else each would be optimised when the first batch reaches it
         list(threads.map(_run_on_zeros, steps))
 
