@@ -41,7 +41,7 @@ from nsp_bert.runner import Runner
 from nsp_bert.tasks import ClassificationTask
 from nsp_bert.terminal import run_main
 from nsp_bert.zero_shot import MAX_LENGTH
-from utils import load_examples
+from utils import load_rows
 
 OWN_OPTIONS = ("labels", "text", "input", "text_column", "label_column")
 OWN_TEXTS = f"""Answers are shown, or go to --output FILE (- prints them). Options of a dataset's files do not
@@ -77,10 +77,9 @@ def main(arguments: list[str] | None) -> int:
 def run(options: Options) -> int:
     with Runner(options, ClassificationCard, __file__) as runner:
         for session in runner:
-            card, split = session.card, session.split
-            rows = session.selection.choose(load_examples(card, session.folder, split))
-            task = ClassificationTask(card, session.prompt, session.encoder, rows)
-            published = paper_number(card.name, session.published_model, split, template=session.prompt.number)
+            card = session.card
+            task = ClassificationTask(card, session.prompt, session.encoder, load_rows(session))
+            published = paper_number(card.name, session.published_model, session.split, template=session.prompt.number)
             scored = contrast(task, session, published)
             runner.add(session, replace(scored, details=scored.details.model_copy(update={"prompts": task.prompts})))
         return runner.finish()

@@ -23,7 +23,7 @@ from nsp_bert.results.published import paper_number
 from nsp_bert.runner import Runner
 from nsp_bert.tasks import ClozeTask
 from nsp_bert.terminal import run_main
-from utils import load_examples
+from utils import load_rows
 
 
 def main(arguments: list[str] | None) -> int:
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None) -> int:
 def run(options: Options) -> int:
     with Runner(options, ClozeCard, __file__) as runner:
         for session in runner:
-            rows = session.selection.choose(load_examples(session.card, session.folder, session.split))
+            rows = load_rows(session)
             task = ClozeTask(session.card, session.prompt, session.encoder, rows)
             name, positions = session.card.name, session.prompt.positions
             published = paper_number(name, session.published_model, session.split, positions=positions)

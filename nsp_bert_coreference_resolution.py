@@ -36,12 +36,11 @@ def main(arguments: list[str] | None) -> int:
 def run(options: Options) -> int:
     with Runner(options, CoreferenceCard, __file__) as runner:
         for session in runner:
-            card, split = session.card, session.split
-            rows = load_dev_and_test(card, session.folder, split, session.selection)
-            task = CoreferenceTask(card, session.prompt, session.encoder, rows)
+            card = session.card
+            task = CoreferenceTask(card, session.prompt, session.encoder, load_dev_and_test(session))
             as_printed = session.prompt.number == len(card.templates) and session.prompt.stages == 2
             mapping = "thresholds" if as_printed else None
-            published = paper_number(card.name, session.published_model, split, mapping=mapping)
+            published = paper_number(card.name, session.published_model, session.split, mapping=mapping)
             ranking = Ranking(len(task.labels), options.seeds if options.batch_curve else None)
             runner.add(session, ranking.added_to(contrast(task, session, published, ranking.undecided)))
         return runner.finish()

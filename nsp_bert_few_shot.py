@@ -53,9 +53,7 @@ def main(arguments: list[str] | None) -> int:
 def run(options: Options) -> int:
     with Runner[FewShotCard, Prompt](options, FewShotCard, __file__, FEW_SHOT) as runner:
         for session in runner:
-            card, train = session.card, str(session.train)
-            rows = load_few_shot(card, session.folder, session.split, train, session.selection)
-            runner.add(session, few_shot_run(session, NspFewShot(), rows))
+            runner.add(session, few_shot_run(session, NspFewShot(), load_few_shot(session)))
         return runner.finish()
 
 

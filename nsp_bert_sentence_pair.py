@@ -35,10 +35,9 @@ def main(arguments: list[str] | None) -> int:
 def run(options: Options) -> int:
     with Runner(options, SentencePairCard, __file__) as runner:
         for session in runner:
-            card, split = session.card, session.split
-            rows = load_dev_and_test(card, session.folder, split, session.selection)
-            task = SentencePairTask(card, session.prompt, session.encoder, rows)
-            published = paper_number(card.name, session.published_model, split, mapping="thresholds")
+            card = session.card
+            task = SentencePairTask(card, session.prompt, session.encoder, load_dev_and_test(session))
+            published = paper_number(card.name, session.published_model, session.split, mapping="thresholds")
             ranking = Ranking(len(task.labels), options.seeds if options.batch_curve else None)
             runner.add(session, ranking.added_to(contrast(task, session, published, ranking.undecided)))
         return runner.finish()

@@ -14,7 +14,8 @@ from nsp_bert.cards import Card, EntityLinkingCard
 from nsp_bert.contents import EntityMention, parse_row, some, text_of
 from nsp_bert.errors import UnsuitableError, UserError
 from nsp_bert.files import Row
-from nsp_bert.rows import Example, FewShotRows, Selection, dev_split, read_json_lines, read_table, train_split
+from nsp_bert.rows import Example, FewShotRows, Rows, dev_split, read_json_lines, read_table, train_split
+from nsp_bert.session import Session
 from nsp_bert.tasks import DevAndTest
 from nsp_bert.tokenization import load_tokenizer as load_tokenizer
 from nsp_bert.tokenization import make_pair_encoder as make_pair_encoder
@@ -55,33 +56,40 @@ def load_training(card: Card, data_dir: Path, train: str) -> list[Example[Any]]:
     return examples
 
 
-def load_few_shot(card: Card, data_dir: Path, split: str, train: str, selection: Selection) -> FewShotRows[Any]:
-    """Return the rows of a training set, of its dev set, and those of a split that are asked for.
+def load_rows(session: Session[Any, Any]) -> Rows[Any]:
+    """Return the rows of a session's split that are asked for. Raises UserError naming file and line."""
+    return session.selection.choose(load_examples(session.card, session.folder, session.split))
+
+
+def load_few_shot(session: Session[Any, Any]) -> FewShotRows[Any]:
+    """Return the rows of a session's training set, of its dev set, and those of its split that are asked for.
 
     Raises UserError naming file and line, and for a split that is one of the two.
     """
-    if split in (train_split(train), dev_split(train)):
-        raise UserError(f"--split {split} teaches or chooses the epoch; report another split")
+    train = str(session.train)
+    if session.split in (train_split(train), dev_split(train)):
+        raise UserError(f"--split {session.split} teaches or chooses the epoch; report another split")
     return FewShotRows(
-        load_training(card, data_dir, train),
-        load_examples(card, data_dir, dev_split(train)),
-        selection.choose(load_examples(card, data_dir, split)),
+        load_training(session.card, session.folder, train),
+        load_examples(session.card, session.folder, dev_split(train)),
+        load_rows(session),
     )
 
 
-def load_dev_and_test(card: Card, data_dir: Path, split: str, selection: Selection) -> DevAndTest[Any]:
-    """Return the whole dev split and the rows of a split that are asked for.
+def load_dev_and_test(session: Session[Any, Any]) -> DevAndTest[Any]:
+    """Return the whole dev split of a session's dataset, and the rows of its split that are asked for.
 
     Raises UserError naming file and line, or where dev has fewer rows than there are labels.
     """
-    dev = load_examples(card, data_dir, card.dev_split)
+    card = session.card
+    dev = load_examples(card, session.folder, card.dev_split)
     if len(dev) < len(card.label_values):
         raise UnsuitableError(
             f"{card.title} {card.dev_split}: {len(dev)} rows cannot teach the thresholds between"
             f" {len(card.label_values)} labels; fetch the whole file"
         )
-    same = split == card.dev_split
-    return DevAndTest(dev, selection.choose(dev if same else load_examples(card, data_dir, split)), same)
+    same = session.split == card.dev_split
+    return DevAndTest(dev, session.selection.choose(dev) if same else load_rows(session), same)
 
 
 def load_entity_mentions(card: EntityLinkingCard, data_dir: Path, split: str) -> list[Example[EntityMention]]:

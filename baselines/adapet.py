@@ -58,9 +58,8 @@ def run(options: Options) -> int:
     choice = PatternChoice("adapet", options.words)
     with Runner[LanguageCard, PatternPrompt](options, LanguageCard, __file__, ADAPET, choice) as runner:
         for session in runner:
-            card, train = session.card, str(session.train)
-            rows = load_few_shot(card, session.folder, session.split, train, session.selection)
-            runner.add(session, with_shared_words(few_shot_run(session, ConditionedFewShot(), rows), session))
+            trained = few_shot_run(session, ConditionedFewShot(), load_few_shot(session))
+            runner.add(session, with_shared_words(trained, session))
         return runner.finish()
 
 

@@ -60,9 +60,7 @@ def run(options: Options) -> int:
     choice = PatternChoice("entailment", options.words)
     with Runner[LanguageCard, PatternPrompt](options, LanguageCard, __file__, EFL, choice) as runner:
         for session in runner:
-            card, train = session.card, str(session.train)
-            rows = load_few_shot(card, session.folder, session.split, train, session.selection)
-            runner.add(session, few_shot_run(session, Entailment(), rows))
+            runner.add(session, few_shot_run(session, Entailment(), load_few_shot(session)))
         return runner.finish()
 
 

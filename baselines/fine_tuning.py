@@ -55,9 +55,7 @@ def main(arguments: list[str] | None) -> int:
 def run(options: Options) -> int:
     with Runner[LanguageCard, PlainPrompt](options, LanguageCard, __file__, FINE_TUNING, PlainChoice()) as runner:
         for session in runner:
-            card, train = session.card, str(session.train)
-            rows = load_few_shot(card, session.folder, session.split, train, session.selection)
-            runner.add(session, few_shot_run(session, FineTuning(), rows))
+            runner.add(session, few_shot_run(session, FineTuning(), load_few_shot(session)))
         return runner.finish()
 
 

@@ -30,7 +30,7 @@ from nsp_bert.options import Method, Options
 from nsp_bert.results.published import paper_number
 from nsp_bert.runner import Runner
 from nsp_bert.terminal import run_main
-from utils import load_examples
+from utils import load_rows
 
 GPT = Method("gpt", ("encoder", "MLM"), "causal")
 
@@ -43,8 +43,7 @@ def run(options: Options) -> int:
     choice = PatternChoice("causal", options.words)
     with Runner[LanguageCard, PatternPrompt](options, LanguageCard, __file__, GPT, choice) as runner:
         for session in runner:
-            rows = session.selection.choose(load_examples(session.card, session.folder, session.split))
-            task = make_task(CausalTask, session, rows)
+            task = make_task(CausalTask, session, load_rows(session))
             published = paper_number(session.card.name, session.published_model, session.split, method="gpt_zero")
             scored = settled_run(task, session, score_task(task, session), published)
             runner.add(session, with_shared_words(scored, session))

@@ -41,7 +41,7 @@ from dataclasses import replace
 from nsp_bert.cli import make_parser, parse_options, positive
 from nsp_bert.method_options import add_pattern_options, add_training_options
 from nsp_bert.method_prompts import PatternChoice, PatternPrompt
-from nsp_bert.methods.demonstrations import lm_bff
+from nsp_bert.methods.demonstrations import SETS, lm_bff
 from nsp_bert.methods.few_shot import few_shot_run
 from nsp_bert.methods.language import LanguageCard, with_shared_words
 from nsp_bert.options import Method, Options, Recipe, Recipes
@@ -53,7 +53,6 @@ RECIPES = Recipes(
     Recipe(epochs=20, learning_rate=1e-5, step_rows=4, decay=True, loss="softmax"),
     {"tnews": {"epochs": 17}, "csldcp": {"epochs": 8}, "iflytek": {"epochs": 4}},  # 60, 134, 232 steps each
 )
-SETS = 16  # of demonstrations for a row that is asked for, as in the LM-BFF paper's code
 LM_BFF = Method("lm_bff", ("encoder", "MLM"), "masked", RECIPES)
 
 
@@ -85,8 +84,7 @@ def run(options: Options) -> int:
     choice = PatternChoice("lm_bff", options.words)
     with Runner[LanguageCard, PatternPrompt](options, LanguageCard, __file__, method, choice) as runner:
         for session in runner:
-            card, train = session.card, str(session.train)
-            rows = load_few_shot(card, session.folder, session.split, train, session.selection)
+            rows = load_few_shot(session)
             scored = few_shot_run(session, lm_bff(session, rows.training), rows)
             runner.add(session, with_shared_words(scored, session))
         return runner.finish()

@@ -51,7 +51,7 @@ from nsp_bert.results.runs import Run
 from nsp_bert.runner import Runner
 from nsp_bert.session import Session
 from nsp_bert.terminal import run_main
-from utils import load_examples, load_few_shot
+from utils import load_few_shot, load_rows
 
 RECIPES = Recipes(
     Recipe(epochs=20, learning_rate=3e-5, step_rows=16, encoder="lstm", insert="before"),
@@ -94,12 +94,12 @@ def run(options: Options) -> int:
 
 
 def one_run(session: Session[LanguageCard, PatternPrompt], method: FewShotMethod) -> Run:
-    card, file = session.card, session.options.soft_prompt
-    if file:
-        rows = session.selection.choose(load_examples(card, session.folder, session.split))
-        return prompted_run(session, method, rows, file)
-    few = load_few_shot(card, session.folder, session.split, str(session.train), session.selection)
-    return trained_run(session, method, few)
+    file = session.options.soft_prompt
+    return (
+        prompted_run(session, method, load_rows(session), file)
+        if file
+        else trained_run(session, method, load_few_shot(session))
+    )
 
 
 def check_nothing_is_trained(options: Options) -> None:

@@ -41,7 +41,7 @@ from nsp_bert.results.runs import Run
 from nsp_bert.runner import Runner
 from nsp_bert.session import Session
 from nsp_bert.terminal import run_main
-from utils import load_examples, load_few_shot
+from utils import load_few_shot, load_rows
 
 RECIPES = Recipes(
     Recipe(epochs=20, learning_rate=1e-5, step_rows=16),
@@ -72,16 +72,13 @@ def run(options: Options) -> int:
 
 
 def zero_shot(session: Session[LanguageCard, PatternPrompt]) -> Run:
-    rows = session.selection.choose(load_examples(session.card, session.folder, session.split))
-    task = make_task(MaskedTask, session, rows)
+    task = make_task(MaskedTask, session, load_rows(session))
     published = paper_number(session.card.name, session.published_model, session.split, method="pet_zero")
     return with_shared_words(settled_run(task, session, score_task(task, session), published), session)
 
 
 def few_shot(session: Session[LanguageCard, PatternPrompt]) -> Run:
-    card, train = session.card, str(session.train)
-    rows = load_few_shot(card, session.folder, session.split, train, session.selection)
-    return with_shared_words(few_shot_run(session, MaskedFewShot(), rows), session)
+    return with_shared_words(few_shot_run(session, MaskedFewShot(), load_few_shot(session)), session)
 
 
 if __name__ == "__main__":

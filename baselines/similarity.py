@@ -31,7 +31,7 @@ from nsp_bert.methods.similarity import compare_runs, make_task
 from nsp_bert.options import Method, Options
 from nsp_bert.runner import Runner
 from nsp_bert.terminal import run_main
-from utils import load_examples, load_training
+from utils import load_rows, load_training
 
 SIMILARITY = Method("similarity", ("encoder",), "mean")
 
@@ -47,9 +47,8 @@ def run(options: Options) -> int:
     choice = TopicChoice(number, make)
     with Runner(options, ClassificationCard, __file__, SIMILARITY, choice) as runner:
         for session in runner:
-            rows = session.selection.choose(load_examples(session.card, session.folder, session.split))
             training = {train: load_training(session.card, session.folder, train) for train in options.train}
-            runner.add(session, *compare_runs(make_task(session, rows, training), session))
+            runner.add(session, *compare_runs(make_task(session, load_rows(session), training), session))
         return runner.finish()
 
 

@@ -55,9 +55,7 @@ def run(options: Options) -> int:
     choice = TopicChoice(int(options.topic), partial(FilledTopicPrompt, predict=options.predict))
     with Runner(options, ClassificationCard, __file__, method, choice) as runner:
         for session in runner:
-            card, train = session.card, str(session.train)
-            rows = load_few_shot(card, session.folder, session.split, train, session.selection)
-            runner.add(session, few_shot_run(session, TopicFewShot(), rows))
+            runner.add(session, few_shot_run(session, TopicFewShot(), load_few_shot(session)))
         return runner.finish()
 
 

@@ -23,6 +23,7 @@ from nsp_bert.scoring.exact import EXACT, Engine, PairTable
 from nsp_bert.session import Scorers, Session
 from nsp_bert.tokenization import EncodedPair
 
+SETS = 16  # of demonstrations for a row that is asked for, as in the LM-BFF paper's code
 LEAST = 16  # tokens of a row or a demonstration: fewer say nothing of a text
 MaskedTaskT = TypeVar("MaskedTaskT", bound=MaskedTask)
 Near = Sequence[np.ndarray]
@@ -104,8 +105,7 @@ class Demonstrations:
 
         Raises UserError where there are no labels, or too many for a sequence with a row of each, and as `make_task`.
         """
-        self._width = session.checkpoint.config["hidden_size"]
-        self._engine = Engine(Scorers(session.checkpoint, session.options, "mean").__getitem__, EXACT, "mean")
+        self._session = session
         self.task = with_room(training_task(session, training), session)
         if not self.task.labels:
             raise UnsuitableError(f"--demonstrations: {session.title}: no labels, rows have their own candidates")
@@ -131,16 +131,19 @@ class Demonstrations:
         return [token for places in near for token in self._tokens[rng.choice(places)]]
 
     def _vectors_of(self, examples: Sequence[Example[Any]]) -> np.ndarray:
-        """Return vectors float32 (n, width). An interrupt ends it."""
+        """Return vectors float32 (n, width), by a model that is not kept. An interrupt ends it."""
+        session = self._session
+        width = session.checkpoint.config["hidden_size"]
+        engine = Engine(Scorers(session.checkpoint, session.options, "mean").__getitem__, EXACT, "mean")
 
         def encode(contents: Iterable[LanguageContent]) -> Iterator[EncodedPair]:
             return (pair._replace(reads=None) for pair in self.task.pairs(contents))
 
         contents = [example.content for example in examples]
-        found = self._engine.score(PairTable(encode, contents, [self._width] * len(contents), self._width))
+        found = engine.score(PairTable(encode, contents, [width] * len(contents), width))
         if not found.complete:
-            raise KeyboardInterrupt
-        return found.values.reshape(-1, self._width)
+            raise KeyboardInterrupt(f"{session.title} is not finished; similar rows were still searched")
+        return found.values.reshape(-1, width)
 
 
 def with_room(task: MaskedTaskT, session: Session[Any, Any]) -> MaskedTaskT:

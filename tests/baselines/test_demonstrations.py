@@ -22,6 +22,7 @@ from nsp_bert.cards import CARDS
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.methods.demonstrations import DemonstratedFewShot, DemonstratedTask, nearest_half
 from nsp_bert.rows import FewShotRows, Rows
+from nsp_bert.scoring.exact import Engine
 from nsp_bert.scoring.scorer import Scorer
 from nsp_bert.session import Session
 from nsp_bert.tokenization import EncodedPair, Reads
@@ -156,6 +157,12 @@ def test_a_run(checkpoint_dir: Path, tmp_path: Path, prepared: Prepared) -> None
     lines = path.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()
     found = [json.loads(line)["scores"] for line in lines]
     np.testing.assert_allclose(found, scores.reshape(5, 3, 2).mean(axis=1), atol=1e-4)
+
+
+def test_an_interrupt_before_the_training_is_told(checkpoint_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Engine, "score", lambda *_: SimpleNamespace(complete=False))
+    with pytest.raises(KeyboardInterrupt, match="EPRSTMT test_public train_0 is not finished; similar rows"):
+        lm_bff.main(arguments(checkpoint_dir))
 
 
 def test_rows_without_labels_are_refused(
