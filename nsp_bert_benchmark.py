@@ -29,8 +29,8 @@ import importlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import nsp_bert_classification
@@ -45,6 +45,7 @@ from nsp_bert.cli import add_row_options, add_scoring_options, new_parser, numbe
 from nsp_bert.errors import UnsuitableError, UserError
 from nsp_bert.files import ROOT, locked_folder
 from nsp_bert.method_options import add_training_sets
+from nsp_bert.methods.demonstrations import SETS
 from nsp_bert.options import ZERO_SHOT, Options, PromptOptions
 from nsp_bert.results.benchmark_tables import FEWCLUE, Table, all_tables, tell_titles_apart
 from nsp_bert.results.comparison import compare, read_outcome
@@ -72,18 +73,27 @@ DEFAULT, TEMPLATES, ALL = "default", "templates", "all"
 class Entry:
     """A row of the comparison: its name for --methods, whether it has training sets, and its published methods.
 
-    `own_method` is the name in result files, and of the script, where that is not the row's.
+    `own_method` is the name in result files where that is not the row's, `own_script` that of the script where that is
+    not the method's. `choices` are options of the script, `recipe` options of its training, that make the method.
     """
 
     name: str
     published: tuple[str, ...] = ()
     few_shot: bool = False
     own_method: str = ""
+    own_script: str = ""
+    choices: Mapping[str, object] = field(default_factory=dict)
+    recipe: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def method(self) -> str:
         """The name in result files."""
         return self.own_method or self.name
+
+    @property
+    def script(self) -> str:
+        """The name of the script, without its ending."""
+        return self.own_script or self.method
 
     def run(self, card: Card, options: Options) -> int:
         """Run the script on a dataset and return its exit status."""
@@ -92,7 +102,7 @@ class Entry:
         scripts = str(ROOT / "baselines")
         if scripts not in sys.path:
             sys.path.append(scripts)
-        script: Callable[[Options], int] = importlib.import_module(self.method).run
+        script: Callable[[Options], int] = importlib.import_module(self.script).run
         return script(options)
 
 
@@ -105,7 +115,10 @@ METHODS = (  # in the order of the tables: a new one is a line here
     Entry("fine_tuning", ("fine_tuning_bert", "fine_tuning_roberta", "fine_tuning_ernie"), few_shot=True),
     Entry("efl", ("efl", "efl_without_nli"), few_shot=True),
     Entry("p_tuning", ("p_tuning", "p_tuning_plain"), few_shot=True),
+    Entry("p_tuning_causal", ("p_tuning_gpt",), few_shot=True, own_script="p_tuning", choices={"head": "causal"}),
+    Entry("p_tuning_nsp", few_shot=True, own_script="p_tuning", choices={"head": "nsp"}),
     Entry("lm_bff", ("lm_bff",), few_shot=True),
+    Entry("lm_bff_demonstrations", few_shot=True, own_script="lm_bff", recipe={"demonstrations": SETS}),
     Entry("adapet", ("adapet",), few_shot=True),
     Entry("tcbert", ("tcbert",), few_shot=True),
     Entry("similarity", ("similarity",), few_shot=True),
@@ -270,7 +283,7 @@ def open_models(names: list[str], output: Path, entries: Sequence[Entry]) -> lis
 
 def script_options(options: argparse.Namespace, entry: Entry, card: Card, model: Model, split: str) -> Options:
     """Return the options of a dataset's script; choices of prompts and calibration are NSP-BERT zero-shot's alone."""
-    recipe = {"epochs": options.epochs, "learning_rate": options.learning_rate} if entry.few_shot else {}
+    given = {"epochs": options.epochs, "learning_rate": options.learning_rate} if entry.few_shot else {}
     wanted = Options(
         model=model.name_or_dir,
         dataset=(card.name,),
@@ -288,8 +301,8 @@ def script_options(options: argparse.Namespace, entry: Entry, card: Card, model:
         resume=True,
         overwrite=options.overwrite,
         train=tuple(options.train) if entry.few_shot else (),
-        recipe={name: value for name, value in recipe.items() if value is not None},
-    )
+        recipe={**entry.recipe, **{name: value for name, value in given.items() if value is not None}},
+    ).model_copy(update=entry.choices)
     return wanted if entry.name != NSP_BERT else wanted.model_copy(update=zero_shot_choices(options, card, model))
 
 

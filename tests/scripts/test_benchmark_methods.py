@@ -12,6 +12,7 @@ import random_checkpoint
 from conftest import RandomScorer
 
 import nsp_bert_benchmark
+from nsp_bert.methods.demonstrations import SETS
 from nsp_bert.results.published import load_published
 from nsp_bert.results.summary import ROWS, TEXTS, Summary
 from nsp_bert_benchmark import METHODS, main
@@ -32,7 +33,7 @@ def test_every_entry_has_a_script_and_published_methods() -> None:
     for entry in METHODS:
         assert set(entry.published) <= load_published().method_names.keys()
         places = (nsp_bert_benchmark.ROOT, nsp_bert_benchmark.ROOT / "baselines")
-        assert entry.name == "nsp_bert" or any((place / f"{entry.method}.py").is_file() for place in places)
+        assert entry.name == "nsp_bert" or any((place / f"{entry.script}.py").is_file() for place in places)
 
 
 def test_methods_side_by_side_and_nothing_twice(
@@ -72,6 +73,18 @@ def test_methods_side_by_side_and_nothing_twice(
     }
     assert all(float(row["memory, MiB"]) > 0 for row in costs.values())
     assert [name for name, row in costs.items() if row["training, s"]] == ["nsp_bert_few_shot", "pet, few-shot"]
+
+
+def test_rows_that_options_of_a_script_make(checkpoint_dir: Path, tmp_path: Path) -> None:
+    options = ["--limit", "4", "--train", "0", "--epochs", "1", "--output", str(tmp_path)]
+    methods = ["p_tuning_causal", "p_tuning_nsp", "lm_bff_demonstrations"]
+    assert main(["--models", str(checkpoint_dir), "--dataset", "eprstmt", *options, "--methods", *methods]) == 0
+    written = [tmp_path / "random" / f"eprstmt.test_public.{method}.train_0.json" for method in methods]
+    found = [Summary.from_json(path.read_text(encoding="utf-8"), "") for path in written]
+    assert [one.method for one in found] == methods
+    assert found[2].settings["demonstrations"] == str(SETS)
+    rows = [row["method"].split(",")[0] for row in read(tmp_path / "methods.csv") if "random" in row["method"]]
+    assert rows == methods
 
 
 def test_what_a_method_cannot_do_is_left_out(
