@@ -123,7 +123,8 @@ class Runner(Generic[CardT, PromptT]):
         if self._options.verbose:
             for run in parts:
                 print(*filter(None, [run.details.precision_check]))
-            print(self._scorers.timing)
+            if not self._method.trained:  # trained weights have scorers of their own
+                print(self._scorers.timing)
 
     def finish(self) -> int:
         """Print the table of all runs, and where their files are; return the exit status."""
