@@ -18,6 +18,7 @@ from nsp_bert.checkpoints.soft_prompt import with_soft_tokens
 from nsp_bert.checkpoints.tensors import write_checkpoint, written_in_one_step
 from nsp_bert.environment import import_tensorflow
 from nsp_bert.errors import UserError, first_line
+from nsp_bert.training.adamw import FusedAdamW
 from nsp_bert.training.model import build_bert
 from nsp_bert.training.optimization import Optimization, SoftPromptSettings
 from nsp_bert.training.soft_tokens import PromptEncoder
@@ -69,7 +70,7 @@ class Training(ABC):
         new = [*self._new_layers(seed), *(self._soft.variables if self._soft else [])]
         frozen = self._soft is not None and self._soft.freeze
         self._variables = [*([] if frozen else self._bert.model.trainable_variables), *new]
-        self._optimizer = tf.keras.optimizers.AdamW(
+        self._optimizer = FusedAdamW(
             learning_rate=0.0,
             weight_decay=optimization.weight_decay,
             beta_1=optimization.beta_1,

@@ -20,9 +20,14 @@ from bert4keras.models import BERT, LM_Mask  # noqa: E402
 from nsp_bert.training.fused_layers import FusedLayerNormalization, gelu  # noqa: E402
 from nsp_bert.training.soft_tokens import PromptEncoder  # noqa: E402
 
+LEVELS = 2**16  # that a rate of dropout is rounded to
+
 
 class StepDropout(keras.layers.Layer):
-    """Dropout whose mask follows from a seed and the step counter, not from a generator's hidden state."""
+    """Dropout whose mask follows from a seed and the step counter, not from a generator's hidden state.
+
+    Two places share a random number of 32 bits, since drawing them is what dropout costs on a CPU.
+    """
 
     def __init__(self, rate: float, seed: int, step: Any, **kwargs: Any):
         super().__init__(**kwargs)
@@ -34,7 +39,12 @@ class StepDropout(keras.layers.Layer):
         if not training:
             return inputs
         seed = tf.stack([tf.constant(self._seed, tf.int64), tf.cast(self._count, tf.int64)])
-        return tf.nn.experimental.stateless_dropout(inputs, self._rate, seed)
+        size = tf.size(inputs)
+        pairs = tf.random.stateless_uniform([(size + 1) // 2], seed, None, None, tf.int32)
+        drawn = tf.reshape(tf.reshape(tf.bitcast(pairs, tf.int16), [-1])[:size], tf.shape(inputs))
+        dropped = min(round(self._rate * LEVELS), LEVELS - 1)
+        kept = drawn >= tf.constant(dropped - LEVELS // 2, tf.int16)
+        return tf.where(kept, inputs / (1 - self._rate), tf.zeros([], inputs.dtype))
 
 
 class TiedEmbedding(Embedding):

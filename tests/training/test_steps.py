@@ -31,6 +31,7 @@ from nsp_bert.training.label_words import (
     log_probabilities,
 )
 from nsp_bert.training.loop import Training, tensors
+from nsp_bert.training.model import StepDropout
 from nsp_bert.training.objectives import ClassifierTraining, MaskedTraining, NextSentenceTraining
 from nsp_bert.training.optimization import Optimization
 
@@ -194,6 +195,23 @@ def test_a_step_in_parts_is_the_step(name: str, checkpoint_dir: Path) -> None:
     one, other = whole.tensors(), in_parts.tensors()
     for variable in moved(name):
         np.testing.assert_allclose(one[variable], other[variable], atol=1e-5, err_msg=variable)
+
+
+@pytest.mark.parametrize(("rate", "dropped"), [(0.1, 0.1), (0.5, 0.5), (1e-9, 0.0), (1 - 1e-9, 1.0)])
+def test_dropout_drops_a_share_and_scales_the_rest(rate: float, dropped: float) -> None:
+    """Of an odd number of values too; what is dropped has no gradient."""
+    step = tf.Variable(3, dtype=tf.int64)
+    layer, inputs = StepDropout(rate, seed=1, step=step), tf.ones([3, 7, 999])
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = layer(inputs, training=True)
+    kept = outputs.numpy() > 0
+    assert abs(kept.mean() - (1 - dropped)) < 0.02
+    np.testing.assert_allclose(outputs[kept], 1 / (1 - rate), rtol=1e-6)
+    np.testing.assert_array_equal(tape.gradient(outputs, inputs), outputs)
+    np.testing.assert_array_equal(layer(inputs, training=True), outputs)
+    step.assign(4)
+    assert dropped in (0.0, 1.0) or ((layer(inputs, training=True).numpy() > 0) != kept).any()
 
 
 def test_dropout_is_drawn_by_step_and_part(checkpoint_dir: Path) -> None:
