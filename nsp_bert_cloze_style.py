@@ -33,8 +33,7 @@ def main(arguments: list[str] | None) -> int:
 def run(options: Options) -> int:
     with Runner(options, ClozeCard, __file__) as runner:
         for session in runner:
-            rows = load_rows(session)
-            task = ClozeTask(session.card, session.prompt, session.encoder, rows)
+            task = ClozeTask(session.card, session.prompt, session.encoder, load_rows(session))
             name, positions = session.card.name, session.prompt.positions
             published = paper_number(name, session.published_model, session.split, positions=positions)
             runner.add(session, contrast(task, session, published))

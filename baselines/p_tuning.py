@@ -95,11 +95,9 @@ def run(options: Options) -> int:
 
 def one_run(session: Session[LanguageCard, PatternPrompt], method: FewShotMethod) -> Run:
     file = session.options.soft_prompt
-    return (
-        prompted_run(session, method, load_rows(session), file)
-        if file
-        else trained_run(session, method, load_few_shot(session))
-    )
+    if file:
+        return prompted_run(session, method, load_rows(session), file)
+    return trained_run(session, method, load_few_shot(session))
 
 
 def check_nothing_is_trained(options: Options) -> None:
