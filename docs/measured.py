@@ -16,6 +16,7 @@ import nsp_bert.start  # noqa: F401
 
 import argparse
 import base64
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -59,6 +60,7 @@ NAMES = {  # (method in result files, whether it has training sets) -> its names
     ("similarity", True): ("similarity (TCBert)", "相似度（TCBert）"),
 }
 METHODS_BY_NAME = {name: method for method, names in NAMES.items() for name in names}
+TESTED = re.compile(r"(Holm's correction for the )\d+( pairs of cells)")
 LOSS, ACCURACY, SECONDS = 4, 4, 1  # decimals of an epoch that are kept
 
 
@@ -184,7 +186,7 @@ def compared(kept: Sequence[KeptRun]) -> Comparison:
 
 
 def with_cells(text: str, comparison: Comparison) -> str:
-    """Return a document with its cells of measured methods as the comparison has them."""
+    """Return a document with its cells of measured methods, and the number of tests, as the comparison has them."""
     cells = {(line.method, line.few_shot, column.dataset): cell for (line, column), cell in comparison.cells.items()}
     stars = {id(test.cell) for test in comparison.tests if test.significant}
     lines, columns = [], []
@@ -199,7 +201,7 @@ def with_cells(text: str, comparison: Comparison) -> str:
             new = (shown(cell, id(cell) in stars) if cell else was for cell, was in zip(found, old, strict=True))
             line = f"| {' | '.join([name, *new])} |"
         lines.append(line)
-    return "\n".join(lines)
+    return TESTED.sub(rf"\g<1>{comparison.tested}\g<2>", "\n".join(lines))
 
 
 def shown(cell: Cell, star: bool) -> str:
