@@ -19,14 +19,13 @@ from nsp_bert.checkpoints.vocabulary import load_vocabulary
 from nsp_bert.contents import Cloze
 from nsp_bert.method_prompts import PatternPrompt
 from nsp_bert.methods.few_shot import lessons_of
-from nsp_bert.methods.fitting import Arrays, make_training, padded, rows_in_part, rows_in_step
+from nsp_bert.methods.fitting import Arrays, in_parts, inputs_of, make_training
 from nsp_bert.methods.language import LanguageContent
 from nsp_bert.options import Recipe
 from nsp_bert.pattern_encoding import PatternEncoder
 from nsp_bert.patterns import parse_plain
 from nsp_bert.prompts import PlainPrompt
 from nsp_bert.rows import Example, Rows
-from nsp_bert.scoring.windows import PairList
 from nsp_bert.session import Session
 from nsp_bert.tasks import CandidatesTask
 from nsp_bert.tokenization import EncodedPair
@@ -95,15 +94,12 @@ class ClassifierTeacher:
 
         The B sequences are all those of R rows. The weights of a step add up to 1.
         """
-        longest = max(len(pair.token_ids) for row in rows for pair in self._lessons[row])
-        most = min(rows_in_step(self._recipe, self.candidates), self.rows)  # a shorter step is filled up to it
-        size = min(rows_in_part(self._recipe, self.candidates, longest), most)
-        for start in range(0, len(rows), size):
-            part = list(rows[start : start + size])
-            pairs = [pair for row in part for pair in self._lessons[row]]
-            weights = np.full(len(part), 1 / len(rows), np.float32)
-            inputs = padded(PairList(pairs).inputs(np.arange(len(pairs))), size * self.candidates)
-            yield [*inputs, *padded([self._places[part], weights], size)]
+        longest = [max(len(pair.token_ids) for pair in self._lessons[row]) for row in rows]
+        for part in in_parts(longest, self.candidates, self._recipe.part_tokens):
+            chosen = [rows[place] for place in part]
+            pairs = [pair for row in chosen for pair in self._lessons[row]]
+            weights = np.full(len(chosen), 1 / len(rows), np.float32)
+            yield [*inputs_of(pairs), self._places[chosen], weights]
 
 
 @dataclass(frozen=True)

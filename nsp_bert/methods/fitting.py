@@ -18,7 +18,9 @@ from nsp_bert.errors import UserError
 from nsp_bert.files import recover_folder, write_text
 from nsp_bert.options import Recipe
 from nsp_bert.results.summary import Curve, Epoch, TrainingRecord
+from nsp_bert.scoring.windows import PairList
 from nsp_bert.terminal import progress_bar
+from nsp_bert.tokenization import EncodedPair
 from nsp_bert.training.optimization import Optimization, Schedule, SoftPromptSettings
 from nsp_bert.training.state import check_settings
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 Arrays = Sequence[np.ndarray]
 Measure = Callable[[Path], float]
 CURRENT, BEST, STATE = "current", "best", "state"  # in a training's folder
-LENGTHS = 32  # batches are padded to a multiple of it: every new shape costs a graph
+LENGTHS = 8  # sequences are filled up to a multiple of it: compiled layers are compiled for every new length
 
 
 class Teacher(Protocol):
@@ -121,14 +123,27 @@ def rows_in_step(recipe: Recipe, candidates: int) -> int:
     return max(min(recipe.step_rows, recipe.step_pairs // candidates), 1)
 
 
-def rows_in_part(recipe: Recipe, candidates: int, longest: int) -> int:
-    """Return how many lessons of so many sequences, as long as the longest of a step, are computed together."""
-    return max(recipe.part_tokens // padded_length(longest) // candidates, 1)
+def in_parts(longest: Sequence[int], sequences: int, tokens: int) -> Iterator[list[int]]:
+    """Yield the places of a step's lessons in parts, long ones first, so that little of a part is filled up.
+
+    A lesson has so many sequences of at most `longest` tokens; a part has at most so many `tokens`, or one lesson.
+    """
+    places = sorted(range(len(longest)), key=longest.__getitem__, reverse=True)
+    while places:
+        count = max(tokens // (sequences * longest[places[0]]), 1)
+        yield places[:count]
+        places = places[count:]
 
 
-def padded_length(longest: int) -> int:
-    """Return the length that sequences of up to so many tokens are filled up to."""
-    return -(-longest // LENGTHS) * LENGTHS
+def inputs_of(pairs: list[EncodedPair]) -> list[np.ndarray]:
+    """Return token_ids, segment_ids, position_ids int32 (B, T) of sequences, and what their masks are asked for.
+
+    T is a multiple of LENGTHS.
+    """
+    inputs = PairList(pairs).inputs(np.arange(len(pairs)))
+    texts, asked = inputs[:3], inputs[3:]
+    more = -texts[0].shape[1] % LENGTHS
+    return [*(np.pad(one, [(0, 0), (0, more)]) for one in texts), *asked]
 
 
 def make_schedule(recipe: Recipe, steps: int) -> Schedule:
@@ -197,13 +212,3 @@ def keep_best(folder: Path) -> None:
     """Put the current checkpoint in the place of the best."""
     shutil.rmtree(folder / BEST, ignore_errors=True)
     (folder / CURRENT).rename(folder / BEST)
-
-
-def padded(arrays: Arrays, rows: int) -> list[np.ndarray]:
-    """Return arrays (B, T) and (B,) filled up with 0 to so many rows, and T to a multiple of LENGTHS."""
-    found = []
-    for array in arrays:
-        short = rows - array.shape[0]
-        width = [(0, padded_length(array.shape[1]) - array.shape[1])] if array.ndim > 1 else []
-        found.append(np.pad(array, [(0, short), *width]))
-    return found

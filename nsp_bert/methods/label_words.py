@@ -15,11 +15,10 @@ import numpy as np
 from nsp_bert.cards import CardT
 from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.checkpoints.vocabulary import load_vocabulary
-from nsp_bert.methods.fitting import Arrays, make_training, padded, padded_length, rows_in_part, rows_in_step
+from nsp_bert.methods.fitting import Arrays, in_parts, inputs_of, make_training
 from nsp_bert.methods.language import LanguageContent, MaskedTask, make_task
 from nsp_bert.options import Recipe
 from nsp_bert.rows import Example, Rows
-from nsp_bert.scoring.windows import PairList
 from nsp_bert.session import Session, Task
 from nsp_bert.tokenization import EncodedPair, Reads
 
@@ -54,27 +53,23 @@ class LabelTeacher:
         return make_training(LabelTraining, checkpoint, self._recipe, self._recipe.loss == "product")
 
     def parts(self, rows: Sequence[int], rng: np.random.Generator) -> Iterator[Arrays]:
-        """Yield the arrays of a training step, in parts of as many rows; weights of a step add up to 1."""
-        lessons = [self._lesson(row, rng) for row in rows]
-        longest = padded_length(max(len(lesson.pair.token_ids) for lesson in lessons))
-        most = min(rows_in_step(self._recipe, self.candidates), self.rows)  # a shorter step is filled up to it
-        size = min(rows_in_part(self._recipe, self.candidates, longest), most)
-        for start in range(0, len(lessons), size):
-            part = lessons[start : start + size]
-            yield [*self._label_arrays(part, size, 1 / len(lessons)), *self._more(part, size, 1 / len(lessons), rng)]
+        """Yield the arrays of a training step, in parts; weights of a step add up to 1."""
+        lessons, weight = [self._lesson(row, rng) for row in rows], 1 / len(rows)
+        longest = [len(lesson.pair.token_ids) for lesson in lessons]
+        for part in in_parts(longest, self.candidates, self._recipe.part_tokens):
+            chosen = [lessons[place] for place in part]
+            yield [*self._label_arrays(chosen, weight), *self._more(chosen, weight, rng)]
 
     def _lesson(self, row: int, _rng: np.random.Generator) -> Lesson:
         """Return a row's lesson in a step."""
         return self._lessons[row]
 
-    def _label_arrays(self, part: list[Lesson], size: int, weight: float) -> Arrays:
+    def _label_arrays(self, part: list[Lesson], weight: float) -> Arrays:
         """Return token_ids, segment_ids, position_ids (R, T), places (R, n), tokens (R, n, C), labels, weights (R,)."""
-        *texts, places, tokens = PairList([lesson.pair for lesson in part]).inputs(np.arange(len(part)))
         labels = np.array([lesson.label for lesson in part], np.int32)
-        weights = np.full(len(part), weight, np.float32)
-        return [*padded(texts, size), *(filled_up(one, size) for one in (places, tokens, labels, weights))]
+        return [*inputs_of([lesson.pair for lesson in part]), labels, np.full(len(part), weight, np.float32)]
 
-    def _more(self, _part: list[Lesson], _size: int, _weight: float, _rng: np.random.Generator) -> Arrays:
+    def _more(self, _part: list[Lesson], _weight: float, _rng: np.random.Generator) -> Arrays:
         """Return what else the rows of a part are asked."""
         return []
 
@@ -105,16 +100,16 @@ class ConditionedTeacher(LabelTeacher):
 
         return make_training(ConditionedTraining, checkpoint, self._recipe)
 
-    def _more(self, part: list[Lesson], size: int, weight: float, rng: np.random.Generator) -> Arrays:
+    def _more(self, part: list[Lesson], weight: float, rng: np.random.Generator) -> Arrays:
         """Return of the rows with a word token_ids, segment_ids, position_ids, places, tokens, weights and targets.
 
         Places, tokens int32 and weights float32 are (R, P), targets float32 (R,).
         """
         asked = [self._asked(lesson, rng) for lesson in part]
-        texts = padded(PairList([one.pair for one in asked]).inputs(np.arange(len(asked))), size)
-        room = max(int(MASKED_SHARE * texts[0].shape[1]), 1)
-        places, tokens = np.zeros((2, size, room), np.int32)
-        weights, targets = np.zeros((size, room), np.float32), np.zeros(size, np.float32)
+        texts = inputs_of([one.pair for one in asked])
+        room = max(len(one.places) for one in asked)
+        places, tokens = np.zeros((2, len(asked), room), np.int32)
+        weights, targets = np.zeros((len(asked), room), np.float32), np.zeros(len(asked), np.float32)
         for row, one in enumerate(asked):
             there = slice(len(one.places))
             places[row, there], tokens[row, there], weights[row, there] = one.places, one.tokens, weight / there.stop
@@ -142,11 +137,6 @@ class Asked(NamedTuple):
     places: np.ndarray
     tokens: np.ndarray
     is_true: bool
-
-
-def filled_up(array: np.ndarray, rows: int) -> np.ndarray:
-    """Return an array (R, ...) with rows of 0 at its end, `rows` in all."""
-    return np.pad(array, [(0, rows - len(array)), *[(0, 0)] * (array.ndim - 1)])
 
 
 @dataclass(frozen=True)

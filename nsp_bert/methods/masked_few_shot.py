@@ -15,19 +15,10 @@ import numpy as np
 
 from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.checkpoints.vocabulary import load_vocabulary
-from nsp_bert.methods.fitting import (
-    Arrays,
-    make_training,
-    padded,
-    padded_length,
-    rows_in_part,
-    rows_in_step,
-    soft_settings,
-)
+from nsp_bert.methods.fitting import Arrays, in_parts, inputs_of, make_training, soft_settings
 from nsp_bert.methods.language import CausalTask, LanguageTask, MaskedTask, make_task
 from nsp_bert.options import Recipe
 from nsp_bert.rows import Example, Rows
-from nsp_bert.scoring.windows import PairList
 from nsp_bert.session import Session
 from nsp_bert.tokenization import EncodedPair
 from nsp_bert.training.optimization import SoftPromptSettings
@@ -71,7 +62,6 @@ class MaskedTeacher:
         """`vocabulary` is the number of tokens that a random one is drawn from; behind them are the `soft` ones."""
         self._recipe, self._lessons = recipe, lessons
         self._mask_id, self._vocabulary, self._soft = mask_id, vocabulary, soft
-        self._asked_for = max(len(lesson.word) for lesson in lessons)
         self.rows = len(lessons)
 
     def training(self, checkpoint: Checkpoint) -> Training:
@@ -83,21 +73,17 @@ class MaskedTeacher:
     def parts(self, rows: Sequence[int], rng: np.random.Generator) -> Iterator[Arrays]:
         """Yield token_ids, segment_ids, position_ids (B, T), places, tokens and weights (P,), which add up to 1."""
         asked = [self._asked(self._lessons[row], rng) for row in rows]
-        count = sum(len(one.places) for one in asked)
-        longest = padded_length(max(len(one.pair.token_ids) for one in asked))
-        size = min(rows_in_part(self._recipe, 1, longest), rows_in_step(self._recipe, 1))
-        for start in range(0, len(asked), size):
-            yield self._part(asked[start : start + size], size, longest, 1 / count)
+        weight = 1 / sum(len(one.places) for one in asked)
+        for part in in_parts([len(one.pair.token_ids) for one in asked], 1, self._recipe.part_tokens):
+            yield self._part([asked[place] for place in part], weight)
 
-    def _part(self, asked: list[Asked], size: int, longest: int, weight: float) -> Arrays:
-        """Return the arrays of some rows, filled up to `size` rows of `longest` tokens, and with places of weight 0."""
-        inputs = PairList([one.pair for one in asked]).inputs(np.arange(len(asked)))
-        wide = [np.pad(array, [(0, 0), (0, longest - array.shape[1])]) for array in inputs]
+    def _part(self, asked: list[Asked], weight: float) -> Arrays:
+        """Return the arrays of some rows, each place with the same weight."""
+        inputs = inputs_of([one.pair for one in asked])
+        longest = inputs[0].shape[1]
         places = np.concatenate([number * longest + one.places for number, one in enumerate(asked)]).astype(np.int32)
         tokens = np.concatenate([one.tokens for one in asked]).astype(np.int32)
-        room = size * (int(self.random_share * longest) + 1 + self._asked_for)
-        weights = np.full(len(places), weight, np.float32)
-        return [*padded(wide, size), *padded([places, tokens, weights], room)]
+        return [*inputs, places, tokens, np.full(len(places), weight, np.float32)]
 
     def _asked(self, lesson: Lesson, rng: np.random.Generator) -> Asked:
         """Return a lesson with random places beside the label's, 80 % of them masked, 10 % kept, 10 % replaced.

@@ -17,10 +17,9 @@ from nsp_bert.answer_mapping import fit_thresholds
 from nsp_bert.cards import ClassificationCard, ClozeCard, CoreferenceCard, SentencePairCard
 from nsp_bert.checkpoints.checkpoint import Checkpoint
 from nsp_bert.methods.few_shot import lessons_of
-from nsp_bert.methods.fitting import Arrays, make_training, padded, rows_in_part, rows_in_step
+from nsp_bert.methods.fitting import Arrays, in_parts, inputs_of, make_training
 from nsp_bert.options import Recipe
 from nsp_bert.rows import Example, Rows
-from nsp_bert.scoring.windows import PairList
 from nsp_bert.session import Session, Task
 from nsp_bert.tasks import ClassificationTask, ClozeTask, CoreferenceTask, DevAndTest, SamplesTask, SentencePairTask
 from nsp_bert.tokenization import EncodedPair
@@ -90,15 +89,11 @@ class NextSentenceTeacher:
         targets = np.concatenate([self._targets[row][places] for row, places in zip(rows, chosen, strict=True)])
         weight = 1 / (len(pairs) if self._recipe.loss == "bce" else len(rows))
         weights = np.full(len(pairs), weight, np.float32)
-        whole = 1 if self._recipe.loss == "bce" else self.candidates
-        most = (
-            min(rows_in_step(self._recipe, self.candidates), self.rows) * self.candidates
-        )  # shorter steps are filled up
-        size = whole * rows_in_part(self._recipe, whole, max(len(pair.token_ids) for pair in pairs))
-        for start in range(0, len(pairs), size):
-            part = slice(start, start + size)
-            inputs = PairList(pairs[part]).inputs(np.arange(len(pairs[part])))
-            yield padded([*inputs, targets[part], weights[part]], min(size, most))
+        whole = 1 if self._recipe.loss == "bce" else self.candidates  # pairs that compete stay together
+        lengths = np.array([len(pair.token_ids) for pair in pairs]).reshape(-1, whole)
+        for part in in_parts(lengths.max(axis=1).tolist(), whole, self._recipe.part_tokens):
+            places = np.arange(len(pairs)).reshape(-1, whole)[part].ravel()
+            yield [*inputs_of([pairs[place] for place in places]), targets[places], weights[places]]
 
     def _candidates(self, row: int, rng: np.random.Generator) -> np.ndarray:
         """Return the places of a row's pairs in the step: all, or the true one with some of the others, drawn."""

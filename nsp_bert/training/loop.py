@@ -83,9 +83,8 @@ class Training(ABC):
         self._optimizer.build(self._variables)
         parts = {"model": self._bert.model, "optimizer": self._optimizer, "step": self._step}
         self._state = tf.train.Checkpoint(**parts, new=new)
-        self._train_whole = tf.function(self._train_step, reduce_retracing=False, autograph=False)
-        self._train_part = tf.function(self._gradients, reduce_retracing=False, autograph=False)
-        self._evaluate = tf.function(lambda batch: self.minimised(batch, training=False)[1], autograph=False)
+        self._train_whole, self._train_part = OneGraph(self._train_step), OneGraph(self._gradients)
+        self._evaluate = OneGraph(lambda batch: self.minimised(batch, training=False)[1])
 
     @abstractmethod
     def minimised(self, batch: Sequence[Any], training: bool) -> tuple[Any, Any]:
@@ -114,11 +113,11 @@ class Training(ABC):
         """Take one step on a batch, which may come in parts whose gradients add up; return its metrics (M,)."""
         self._optimizer.learning_rate = learning_rate
         if len(parts) == 1:
-            return self._train_whole(tensors(parts[0]))
-        metrics, gradients = self._train_part(tensors(parts[0]))
+            return self._train_whole(parts[0])
+        metrics, gradients = self._train_part(parts[0])
         for part in parts[1:]:
             self._drawn.assign_add(PART)
-            more, others = self._train_part(tensors(part))
+            more, others = self._train_part(part)
             metrics += more
             gradients = [one + other for one, other in zip(gradients, others, strict=True)]
         self._apply(gradients)
@@ -126,7 +125,7 @@ class Training(ABC):
 
     def evaluate(self, batch: Arrays) -> np.ndarray:
         """Return the metrics (M,) of a batch, dropout off."""
-        return np.asarray(self._evaluate(tensors(batch)))
+        return np.asarray(self._evaluate(batch))
 
     def _train_step(self, batch: Sequence[Any]) -> Any:
         metrics, gradients = self._gradients(batch)
@@ -193,6 +192,21 @@ class Training(ABC):
                     value = weight.numpy().astype(np.float32)
                     found[name] = value.T if name == "cls/seq_relationship/output_weights" else value
         return found
+
+
+class OneGraph:
+    """A function of a batch's tensors as one graph, whatever the sizes of its arrays: making one takes seconds."""
+
+    def __init__(self, function: Any):
+        self._function = function
+        self._graph: Any = None
+
+    def __call__(self, batch: Arrays) -> Any:
+        """Call the function. The arrays of all batches have the same dtypes and numbers of dimensions."""
+        if self._graph is None:
+            kinds = [tf.TensorSpec([None] * array.ndim, array.dtype) for array in batch]
+            self._graph = tf.function(self._function, input_signature=[kinds], autograph=False)
+        return self._graph(tensors(batch))
 
 
 def tensors(arrays: Arrays) -> list[Any]:

@@ -20,6 +20,7 @@ from nsp_bert.checkpoints.vocabulary import load_vocabulary
 from nsp_bert.contents import parse_row
 from nsp_bert.method_prompts import PlainChoice
 from nsp_bert.methods.classifier import ClassifierTask, ClassifierTeacher
+from nsp_bert.methods.fitting import LENGTHS
 from nsp_bert.options import Recipe
 from nsp_bert.pattern_encoding import PatternEncoder
 from nsp_bert.patterns import parse_plain
@@ -84,22 +85,20 @@ def test_marks_and_idioms_are_never_cut(checkpoint_dir: Path) -> None:
 @pytest.mark.parametrize("candidates", [1, 3])
 @pytest.mark.parametrize("part_tokens", [1, 200, 4096])
 def test_parts_of_a_step(candidates: int, part_tokens: int) -> None:
-    """All of a step's rows in order, candidates together, in few shapes; what fills a part up weighs nothing."""
+    """All of a step's rows once, long ones first, candidates together, each part little longer than its longest row."""
     lessons = [[EncodedPair([row + 1] * (row + 2), 1)] * candidates for row in range(10)]
     recipe = Recipe(step_rows=8, part_tokens=part_tokens)
     teacher = ClassifierTeacher(recipe, lessons, range(10), 1)
     for rows in ([3, 1, 4, 5, 9, 2, 6, 8], [7, 0]):
         parts = list(teacher.parts(rows, np.random.default_rng(0)))
-        assert len({array.shape for part in parts for array in part}) == 2  # of sequences, and of rows
-        token_ids, segment_ids, positions, places, weights = (
-            np.concatenate(arrays) for arrays in zip(*parts, strict=True)
-        )
-        assert token_ids.shape == segment_ids.shape == positions.shape == (candidates * len(places), 32)
-        there = weights > 0
-        assert places[there].tolist() == rows
-        np.testing.assert_allclose(weights[there], 1 / len(rows))
-        first = token_ids.reshape(len(places), candidates, 32)[there][:, :, 0]
-        assert (first == np.array(rows)[:, None] + 1).all()
+        for token_ids, segment_ids, positions, places, weights in parts:
+            longest = -(-(max(places) + 2) // LENGTHS) * LENGTHS
+            assert token_ids.shape == segment_ids.shape == positions.shape == (candidates * len(places), longest)
+            assert (max(places) + 2) * len(places) * candidates <= part_tokens or len(places) == 1
+            first = token_ids.reshape(len(places), candidates, longest)[:, :, 0]
+            assert (first == places[:, None] + 1).all()
+            np.testing.assert_allclose(weights, 1 / len(rows))
+        assert [place for part in parts for place in part[3]] == sorted(rows, reverse=True)
 
 
 def by_heart(folder: Path, dataset: str) -> Path:

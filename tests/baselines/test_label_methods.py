@@ -36,7 +36,7 @@ def run(script: ModuleType, checkpoint: Path, output: Path, dataset: str, *more:
     [
         (lm_bff, "eprstmt", ("--epochs", "3")),
         (lm_bff, "tnews", ("--epochs", "3", "--product")),
-        (adapet, "cluewsc", ("--epochs", "3")),
+        (adapet, "cluewsc", ("--epochs", "6")),
         (adapet, "chid", ("--epochs", "1")),
         (tcbert, "tnews", ("--epochs", "3", "--prompt", "2")),
     ],
