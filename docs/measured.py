@@ -1,8 +1,8 @@
 """The table of measured methods in docs/results.md and the READMEs, made of the runs in docs/measured_runs.jsonl.
 
-  python docs/measured.py                # write the tables anew
-  python docs/measured.py --add results  # take in the runs of a folder and of those below it first
-  python docs/measured.py --tests        # also print every test against NSP-BERT, and what the runs cost
+  python docs/measured.py                # writes the tables anew
+  python docs/measured.py --add results  # takes in the runs of a folder first
+  python docs/measured.py --tests        # also prints all tests, and the costs
 
 A line of docs/measured_runs.jsonl is a run of the bundled model: its summary, and which of its rows are right, so that
 methods can be tested against each other where no file of scores is left. Runs of several commits may make one cell: the
@@ -14,7 +14,6 @@ from __future__ import annotations
 import _root  # noqa: F401
 import nsp_bert.start  # noqa: F401
 
-import argparse
 import base64
 import re
 import zlib
@@ -22,15 +21,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
+from nsp_bert.cards import validation_reasons
 from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL
+from nsp_bert.cli import new_parser
 from nsp_bert.errors import UserError
 from nsp_bert.files import ROOT, utf8_lines, write_text
 from nsp_bert.options import Method
 from nsp_bert.results.benchmark_tables import fewclue_titles
-from nsp_bert.results.comparison import Cell, Comparison, Outcome, compare, read_outcome
-from nsp_bert.results.comparison_tables import cost_table, significance_table
+from nsp_bert.results.comparison import Cell, Comparison, Outcome, comparable, compare, line_of, read_outcome
+from nsp_bert.results.comparison_tables import TEST_SPLIT, cost_table, significance_table
 from nsp_bert.results.fingerprint import checkpoint_digest
 from nsp_bert.results.runs import read_summary
 from nsp_bert.results.summary import NSP_BERT, NSP_FEW_SHOT, Record, Summary
@@ -102,19 +104,24 @@ class KeptRun(Record):
 
 
 def main(arguments: list[str] | None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    parser = new_parser(__doc__)
+    parser.add_argument(
+        "--add",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="folders of result files, and all below them (default: none)",
     )
-    parser.add_argument("--add", type=Path, nargs="+", default=[], metavar="DIR", help="folders of result files")
     parser.add_argument("--tests", action="store_true", help="print the tables of tests and costs")
     options = parser.parse_args(arguments)
     kept = {one.key: one for one in read_runs(RUNS)}
-    if options.add:
-        found = [KeptRun.of(one) for folder in options.add for one in outcomes(folder)]
-        kept |= {one.key: one for one in found}
+    found = [KeptRun.of(one) for folder in options.add for one in outcomes(folder)]
+    kept |= {one.key: one for one in found}
+    comparison = compared(list(kept.values()))  # before anything is written: it may refuse what was found
+    if found:
         write_text("".join(one.model_dump_json(exclude_defaults=True) + "\n" for _, one in sorted(kept.items())), RUNS)
         print(f"{RUNS}: {len(found)} runs taken in, {len(kept)} in all")
-    comparison = compared(list(kept.values()))
     for path in DOCUMENTS:
         write_text(with_cells(path.read_text(encoding="utf-8"), comparison), path)
         print(f"{path}: cells written")
@@ -124,22 +131,35 @@ def main(arguments: list[str] | None) -> int:
 
 
 def read_runs(path: Path) -> list[KeptRun]:
-    """Return the runs that are kept."""
+    """Return the runs that are kept. Raises UserError naming file and line."""
+    runs = []
     with path.open("rb") as stream:
-        return [KeptRun.model_validate_json(line) for _, line in utf8_lines(stream, str(path))]
+        for number, line in utf8_lines(stream, str(path)):
+            try:
+                runs.append(KeptRun.model_validate_json(line))
+            except ValidationError as error:
+                raise UserError(f"{path}:{number}: {validation_reasons(error)}; take it from git again") from error
+    return runs
 
 
 def outcomes(folder: Path) -> Iterator[Outcome]:
-    """Yield the finished runs of the bundled model below a folder. Raises UserError where there are none."""
+    """Yield the runs below a folder that have a place in the tables. Raises UserError where there are none.
+
+    They are finished, of the bundled model and the datasets' own prompts, on real test rows.
+    """
     checksum = checkpoint_digest(open_checkpoint(DEFAULT_MODEL, ("encoder",)))
     summaries = {path: read_summary(path) for path in sorted(folder.rglob("*.json"))}
     found = {
         path: one
         for path, one in summaries.items()
-        if one and one.complete and one.metrics and one.fingerprint and one.fingerprint.checkpoint == checksum
+        if one
+        and comparable(one)
+        and not one.sample
+        and one.split == TEST_SPLIT
+        and line_of(one).checkpoint == checksum
     }
     if not found:
-        raise UserError(f"{folder}: holds no finished run of {DEFAULT_MODEL}")
+        raise UserError(f"{folder}: holds no finished run of {DEFAULT_MODEL} on {TEST_SPLIT}, other than of the sample")
     for path, summary in found.items():
         yield read_outcome(summary, path.parent)
 
@@ -177,7 +197,14 @@ def unpacked(text: str) -> bytes:
 
 
 def compared(kept: Sequence[KeptRun]) -> Comparison:
-    """Return the comparison of all runs. Raises UserError for runs of a cell that were not made alike."""
+    """Return the comparison of all runs. Raises UserError for runs of other data, or of a cell but not made alike."""
+    data: dict[str, str] = {}
+    for one in kept:
+        for path, checksum in one.summary.fingerprint.data.items() if one.summary.fingerprint else ():
+            if data.setdefault(path, checksum) != checksum:
+                raise UserError(
+                    f"{RUNS}: {' '.join(one.key)} is of another {path} than the runs before it; leave it out"
+                )
     comparison = compare([one.outcome for one in kept])
     placed = {id(summary) for cell in comparison.cells.values() for summary in cell.summaries}
     if strange := [one.key for one in kept if id(one.summary) not in placed]:

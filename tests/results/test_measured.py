@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -9,13 +10,17 @@ from pathlib import Path
 import measured
 import numpy as np
 import pytest
+from conftest import SAMPLE
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up_runs import CHECKPOINT, made_up
 
 import nsp_bert_classification
+from nsp_bert.checkpoints.checkpoint import open_checkpoint
+from nsp_bert.checkpoints.model_cards import DEFAULT_MODEL
 from nsp_bert.errors import UserError
 from nsp_bert.results.comparison import Comparison
+from nsp_bert.results.fingerprint import checkpoint_digest
 from nsp_bert.results.summary import Fingerprint
 
 TABLE = "| | EPRSTMT | TNEWS |\n|---|---|---|\n| NSP-BERT, few-shot | old | 1.00 |\n| EFL |  |  |\n"
@@ -30,6 +35,11 @@ def kept() -> Comparison:
 def test_documents_have_what_the_kept_runs_give(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     assert measured.with_cells(text, kept()) == text
+
+
+def test_the_kept_runs_are_of_the_bundled_model() -> None:
+    checksum = checkpoint_digest(open_checkpoint(DEFAULT_MODEL, ("encoder",)))
+    assert {line.checkpoint for line in kept().lines} == {checksum}
 
 
 def test_the_document_says_how_many_tests_and_which_commits() -> None:
@@ -83,6 +93,12 @@ def test_runs_of_a_cell_that_were_made_otherwise_are_refused() -> None:
         measured.compared([*runs("0"), measured.KeptRun.of(strange)])
 
 
+def test_runs_of_other_data_are_refused() -> None:
+    other = measured.KeptRun.of(made_up([True], "pet", data="other"))
+    with pytest.raises(UserError, match=r"tnews pet  is of another tnews/test_public\.json"):
+        measured.compared([*runs("0"), other])
+
+
 def test_runs_are_taken_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Twice the same is once; the table is written anew."""
     document, file = tmp_path / "results.md", tmp_path / "runs.jsonl"
@@ -90,12 +106,19 @@ def test_runs_are_taken_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     file.touch()
     monkeypatch.setattr(measured, "DOCUMENTS", (document,))
     monkeypatch.setattr(measured, "RUNS", file)
-    results = tmp_path / "results" / "below"
-    nsp_bert_classification.main(["--dataset", "eprstmt", "--limit", "4", "--output", str(results)])
+    shutil.copytree(SAMPLE / "eprstmt", tmp_path / "data" / "eprstmt")
+    common = ["--dataset", "eprstmt", "--limit", "4", "--output"]
+    own = ["--data-dir", str(tmp_path / "data")]
+    nsp_bert_classification.main([*common, str(tmp_path / "results" / "below"), *own])
+    nsp_bert_classification.main([*common, str(tmp_path / "of_the_sample")])
     for _ in range(2):
         assert measured.main(["--add", str(tmp_path / "results"), "--tests"]) == 0
     assert len(file.read_text(encoding="utf-8").splitlines()) == 1
     assert "(4 rows) | 1.00 |" in document.read_text(encoding="utf-8")
     assert "Costs of methods" in capsys.readouterr().out
-    with pytest.raises(UserError, match="holds no finished run"):
-        measured.main(["--add", str(tmp_path / "nothing")])
+    for folder in ("nothing", "of_the_sample"):
+        with pytest.raises(UserError, match="holds no finished run"):
+            measured.main(["--add", str(tmp_path / folder)])
+    file.write_text("{}\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"runs\.jsonl:1: .*summary"):
+        measured.main([])
