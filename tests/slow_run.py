@@ -60,6 +60,12 @@ def wait_for_scores(folder: Path, count: int, process: subprocess.Popen[str] | N
 
 
 def scores_in(path: Path) -> int:
-    """Return how many scores a journal holds, at least: 12 bytes each after the header line."""
-    records = path.read_bytes().partition(b"\n")[2]
-    return len(records) // (12 + RECORD.size)
+    """Return how many scores the whole records of a journal hold: a head, then 12 bytes each."""
+    records, scores = path.read_bytes().partition(b"\n")[2], 0
+    while len(records) >= RECORD.size:
+        count = RECORD.unpack_from(records)[1]
+        size = RECORD.size + 12 * count
+        if len(records) < size:
+            break
+        records, scores = records[size:], scores + count
+    return scores
