@@ -26,7 +26,7 @@ import nsp_bert.start  # noqa: F401
 import argparse
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +84,14 @@ class Measured:
     training: float | None
     memory: int
     hours: float
+
+
+TABLES: dict[str, Callable[[Measured], str]] = {
+    "scoring, ms a row": lambda one: f"{1000 * one.scoring:,.0f}",
+    "training, ms a row of an epoch": lambda one: "" if one.training is None else f"{1000 * one.training:,.0f}",
+    "memory, MiB": lambda one: f"{one.memory:,}",
+    "hours of the cell": lambda one: f"{one.hours:,.2g}",
+}
 
 
 def cut(card: Card, folder: Path, options: argparse.Namespace) -> tuple[Sizes, Sizes]:
@@ -180,14 +188,6 @@ def main(arguments: list[str] | None) -> int:
     for title, show in TABLES.items():
         print_table(title, cards, [[name, *(show(one) if one else "" for one in row)] for name, row in found.items()])
     return 0
-
-
-TABLES = {
-    "scoring, ms a row": lambda one: f"{1000 * one.scoring:,.0f}",
-    "training, ms a row of an epoch": lambda one: "" if one.training is None else f"{1000 * one.training:,.0f}",
-    "memory, MiB": lambda one: f"{one.memory:,}",
-    "hours of the cell": lambda one: f"{one.hours:,.2g}",
-}
 
 
 if __name__ == "__main__":
