@@ -144,9 +144,10 @@ def measured(entry: Entry, card: Card, folder: Path, whole: Sizes, taken: Sizes)
     one_set = scoring * (whole.split + taught_by(entry, card, whole))
     training = None
     if summary.training:
-        training = max(summary.training.epochs[-1].seconds - scoring * taken.dev, 0) / taken.training
-        epochs = entry.module().RECIPES.of(card.name, entry.recipe).epochs
-        one_set += epochs * (training * whole.training + scoring * whole.dev)
+        epochs, second = entry.module().RECIPES.of(card.name, entry.recipe).epochs, summary.training.epochs[-1]
+        training = (second.steps_seconds or 0) / taken.training
+        between = max(second.seconds - training * taken.training - scoring * taken.dev, 0)  # weights to and from disk
+        one_set += epochs * (training * whole.training + scoring * whole.dev + between)
     hours = one_set * (len(FIVE) if entry.few_shot else 1) / 3600
     return Measured(scoring, training, cost([summary]).peak_memory_mib or 0, hours)
 

@@ -178,6 +178,7 @@ def shortened(summary: Summary) -> Summary:
                     "loss": round(epoch.loss, LOSS),
                     "dev_accuracy": round(epoch.dev_accuracy, ACCURACY),
                     "seconds": round(epoch.seconds, SECONDS),
+                    "steps_seconds": None,
                 }
             )
             for epoch in summary.training.epochs

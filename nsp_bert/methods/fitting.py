@@ -85,6 +85,7 @@ def fit(
             for rows, rng in lessons.of_epoch(number):
                 losses.append(step(training, list(teacher.parts(rows, rng)), schedule))
                 bar.update(1)
+            stepped = time.monotonic() - started
             if not (np.isfinite(losses).all() and training.finite):
                 if not epochs:
                     raise UserError(f"no numbers any more after step {training.step}: try a smaller --learning-rate")
@@ -94,8 +95,8 @@ def fit(
             accuracy = measure(folder / CURRENT)
             if accuracy > max((epoch.dev_accuracy for epoch in epochs), default=-1.0):
                 keep_best(folder)
-            seconds = time.monotonic() - started
-            epochs.append(Epoch(loss=float(np.mean(losses)), dev_accuracy=accuracy, seconds=round(seconds, 3)))
+            both = {"seconds": round(time.monotonic() - started, 3), "steps_seconds": round(stepped, 3)}
+            epochs.append(Epoch(loss=float(np.mean(losses)), dev_accuracy=accuracy, **both))
             save(training, epochs, folder, settings)
     return TrainingRecord(
         rows=teacher.rows,

@@ -130,11 +130,12 @@ class Calibrated(Record):
 
 
 class Epoch(Record):
-    """The mean loss of an epoch's steps, the dev accuracy after it, and what both took."""
+    """The mean loss of an epoch's steps, the dev accuracy after it, and what both took, the steps alone too."""
 
     loss: float
     dev_accuracy: Share
     seconds: Annotated[float, Field(ge=0)]
+    steps_seconds: Annotated[float, Field(ge=0)] | None = None
 
 
 class Curve(Record):

@@ -70,6 +70,7 @@ def test_what_a_run_leaves(whole: Path) -> None:
     assert training["best_epoch"] == 1 + curve.index(max(curve))
     losses = [epoch["loss"] for epoch in training["epochs"]]
     assert losses[2] < losses[0]
+    assert all(0 < epoch["steps_seconds"] <= epoch["seconds"] for epoch in training["epochs"])
     mean = json.loads((whole / f"{STEM}.few_shot.json").read_text(encoding="utf-8"))
     assert list(mean["accuracies"]) == ["0", "1"]
     assert not list(whole.glob("*.unfinished"))
