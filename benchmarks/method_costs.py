@@ -11,9 +11,10 @@ graph, does not count. P-tuning's other heads are left out. Four tables, methods
   scoring      milliseconds a row, with every label where each is asked for
   training     milliseconds a row of an epoch, forward and back
   memory       MiB at the peak, the training included
-  hours        of the whole cell of the comparison, reckoned from these: with
-               training, five sets with the method's own epochs, dev after
-               each, and the split; without the start of a process
+  hours        of the whole cell of the comparison, reckoned from these and
+               from what the weights' way to disk and back took after an
+               epoch: with training, five sets with the method's own epochs,
+               dev after each, and the split; without the start of a process
 
 Let nothing else run meanwhile.
 """
@@ -27,7 +28,9 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 from data_options import add_data_dir
@@ -173,7 +176,8 @@ def main(arguments: list[str] | None) -> int:
     model, facts = options.output / f"random-{options.shape}", machine()
     print(f"{facts['cpu']}, {facts['cores']} cores, {' '.join(facts['flags'])}; load {facts['load_average']:.1f}")
     if not model.is_dir():
-        write_model(model, *RANDOM_SHAPES[options.shape], ("pooler", "MLM", "NSP"))
+        with ProcessPoolExecutor(1, get_context("spawn")) as apart:  # Linux counts a parent's memory as its children's
+            apart.submit(write_model, model, *RANDOM_SHAPES[options.shape], ("pooler", "MLM", "NSP")).result()
     sizes = {}
     for card in cards:
         folder = choose_data(card, options.data_dir).folder
