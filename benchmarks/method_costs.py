@@ -93,7 +93,7 @@ TABLES: dict[str, Callable[[Measured], str]] = {
     "scoring, ms a row": lambda one: f"{1000 * one.scoring:,.0f}",
     "training, ms a row of an epoch": lambda one: "" if one.training is None else f"{1000 * one.training:,.0f}",
     "memory, MiB": lambda one: f"{one.memory:,}",
-    "hours of the cell": lambda one: f"{one.hours:,.2g}",
+    "hours of the cell": lambda one: f"{one.hours:,.0f}" if one.hours >= 10 else f"{one.hours:.2g}",
 }
 
 
