@@ -3,10 +3,11 @@ r"""What does every method cost on this machine with a BERT of base size: traini
   python benchmarks/method_costs.py --data-dir datasets/fewclue \
     --output costs
 
-Random weights of 12 x 768. Of train_0, its dev set, the dev set of thresholds and the dataset's own split a few rows,
-evenly spaced, so that a run takes a minute or so where the whole takes hours; --output keeps what is finished. Every
-method and dataset is a process of nsp_bert_benchmark.py with two epochs; the first, in which TensorFlow makes its
-graph, does not count. P-tuning's other heads are left out. Four tables, methods x datasets:
+Random weights of 12 x 768, unless --random or --model says otherwise. Of train_0, its dev set, the dev set of
+thresholds and the dataset's own split a few rows, evenly spaced, so that a run takes a minute or so where the whole
+takes hours; --output keeps what is finished. Every method and dataset is a process of nsp_bert_benchmark.py with two
+epochs; the first, in which TensorFlow makes its graph, does not count. P-tuning's other heads are left out. Four
+tables, methods x datasets:
 
   scoring      milliseconds a row, with every label where each is asked for
   training     milliseconds a row of an epoch, forward and back
@@ -35,15 +36,16 @@ from pathlib import Path
 
 from data_options import add_data_dir
 from generated import write_model
-from speed_processes import RANDOM_SHAPES
+from speed_processes import RANDOM_SHAPES, add_model
 from speed_report import machine, wide_console
 
 from nsp_bert.cards import SAMPLES_CONTRAST, Card, load_card
+from nsp_bert.checkpoints.checkpoint import open_checkpoint
 from nsp_bert.cli import new_parser, positive
 from nsp_bert.errors import UserError
-from nsp_bert.files import ROOT, write_text
+from nsp_bert.files import ROOT, locked_folder, replacing_folder, utf8_lines, write_lines
 from nsp_bert.results.benchmark_tables import FEWCLUE
-from nsp_bert.results.costs import cost, passes
+from nsp_bert.results.costs import cost
 from nsp_bert.results.runs import prepare_output, read_summaries
 from nsp_bert.results.summary import NSP_BERT, NSP_FEW_SHOT
 from nsp_bert.results.tables import print_groups
@@ -61,8 +63,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     for name, choices in (("dataset", FEWCLUE), ("methods", tuple(CHOICES))):
         told = f"{', '.join(choices)} (default: all)"
         parser.add_argument(f"--{name}", nargs="+", choices=choices, default=choices, metavar="NAME", help=told)
+    add_model(parser)
     add_data_dir(parser)
-    parser.add_argument("--shape", choices=tuple(RANDOM_SHAPES), default="base", help="of the random model")
     parser.add_argument("--rows", type=positive, default=16, metavar="N", help="of a training set")
     parser.add_argument("--scored", type=positive, default=16, metavar="N", help="of a dev set and of the split")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="keeps model, rows and results")
@@ -113,22 +115,22 @@ def cut(card: Card, folder: Path, options: argparse.Namespace) -> tuple[Sizes, S
 def cut_file(source: Path, target: Path, most: int) -> tuple[int, int]:
     """Write at most so many lines of a file; return how many it has and how many were written."""
     try:
-        lines = [line for line in source.read_text(encoding="utf-8").split("\n") if line.strip()]
+        with source.open("rb") as stream:
+            lines = [line + "\n" for _, line in utf8_lines(stream, str(source)) if line.strip()]
     except OSError as error:
         raise UserError(f"{source}: {error.strerror}; see datasets/README.md") from None
-    kept = lines[:: -(-len(lines) // most)]
+    kept = lines[:: max(-(-len(lines) // most), 1)]
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_text("".join(line + "\n" for line in kept), target)
+    write_lines(kept, target)
     return len(lines), len(kept)
 
 
-def run(entry: Entry, card: Card, model: Path, options: argparse.Namespace) -> None:
+def run(entry: Entry, card: Card, model: str, output: Path) -> None:
     """Run a method on a dataset's few rows, if they were not run before. Raises UserError where it fails."""
-    script = [sys.executable, "nsp_bert_benchmark.py", "--methods", entry.name, "--dataset", card.name]
-    folders = ["--models", model, "--data-dir", options.output / "data", "--output", options.output / "results"]
+    script = [sys.executable, str(ROOT / "nsp_bert_benchmark.py"), "--methods", entry.name, "--dataset", card.name]
+    folders = ["--models", model, "--data-dir", str(output / "data"), "--output", str(output / "results")]
     done = subprocess.run(
-        [*script, *(str(part) for part in folders), "--train", TRAIN, "--epochs", "2", "--overwrite"],
-        cwd=ROOT,
+        [*script, *folders, "--train", TRAIN, "--epochs", "2", "--overwrite"],
         capture_output=True,
         text=True,
         check=False,
@@ -141,9 +143,10 @@ def measured(entry: Entry, card: Card, folder: Path, whole: Sizes, taken: Sizes)
     """Return what a method's run on a dataset took; None where it cannot be run there."""
     train = TRAIN if entry.few_shot else None
     summary = next(read_summaries(folder, card.name, card.split, entry.method, train), None)
-    if summary is None or not summary.pairs_per_second:
+    if summary is None:
         return None
-    scoring = passes(summary) / summary.pairs_per_second / (taken.split + taught_by(entry, card, taken))
+    spent = cost([summary])
+    scoring = (spent.seconds_per_row or 0) * taken.split / (taken.split + taught_by(entry, card, taken))
     one_set = scoring * (whole.split + taught_by(entry, card, whole))
     training = None
     if summary.training:
@@ -152,7 +155,7 @@ def measured(entry: Entry, card: Card, folder: Path, whole: Sizes, taken: Sizes)
         between = max(second.seconds - training * taken.training - scoring * taken.dev, 0)  # weights to and from disk
         one_set += epochs * (training * whole.training + scoring * whole.dev + between)
     hours = one_set * (len(FIVE) if entry.few_shot else 1) / 3600
-    return Measured(scoring, training, cost([summary]).peak_memory_mib or 0, hours)
+    return Measured(scoring, training, spent.peak_memory_mib or 0, hours)
 
 
 def taught_by(entry: Entry, card: Card, sizes: Sizes) -> int:
@@ -161,6 +164,34 @@ def taught_by(entry: Entry, card: Card, sizes: Sizes) -> int:
         return sizes.thresholds
     thresholds = entry.name == NSP_FEW_SHOT and card.mapping == SAMPLES_CONTRAST
     return sizes.training if thresholds or entry.name == "similarity" else 0
+
+
+def measure(
+    cards: Sequence[Card], entries: Sequence[Entry], options: argparse.Namespace
+) -> dict[str, list[Measured | None]]:
+    """Run every method on every dataset; return what each took, in the order of the datasets."""
+    model = options.model or str(random_model(options.output / f"random-{options.random}", options.random))
+    results = options.output / "results" / open_checkpoint(model, ("encoder",)).name
+    sizes = [cut(card, choose_data(card, options.data_dir).folder, options) for card in cards]
+    found: dict[str, list[Measured | None]] = {entry.name: [] for entry in entries}
+    with progress_bar(len(cards) * len(entries), "methods x datasets", " runs") as bar:
+        for card, (whole, taken) in zip(cards, sizes, strict=True):
+            for entry in entries:
+                run(entry, card, model, options.output)
+                found[entry.name].append(measured(entry, card, results, whole, taken))
+                bar.update()
+    return found
+
+
+def random_model(folder: Path, shape: str) -> Path:
+    """Return a folder with a random checkpoint of a shape, written if it is not there.
+
+    A process of its own writes it: Linux starts the peak memory of a process at what its parent had.
+    """
+    if not folder.is_dir():
+        with replacing_folder(folder) as unfinished, ProcessPoolExecutor(1, get_context("spawn")) as apart:
+            apart.submit(write_model, unfinished, *RANDOM_SHAPES[shape], ("pooler", "MLM", "NSP")).result()
+    return folder
 
 
 def print_table(title: str, cards: Sequence[Card], rows: list[list[str]]) -> None:
@@ -172,26 +203,15 @@ def print_table(title: str, cards: Sequence[Card], rows: list[list[str]]) -> Non
 def main(arguments: list[str] | None) -> int:
     options = parse_arguments(arguments)
     prepare_output(options.output)
-    cards, entries = [load_card(name) for name in options.dataset], [CHOICES[name] for name in options.methods]
-    model, facts = options.output / f"random-{options.shape}", machine()
+    facts = machine()
     print(f"{facts['cpu']}, {facts['cores']} cores, {' '.join(facts['flags'])}; load {facts['load_average']:.1f}")
-    if not model.is_dir():
-        with ProcessPoolExecutor(1, get_context("spawn")) as apart:  # Linux counts a parent's memory as its children's
-            apart.submit(write_model, model, *RANDOM_SHAPES[options.shape], ("pooler", "MLM", "NSP")).result()
-    sizes = {}
-    for card in cards:
-        folder = choose_data(card, options.data_dir).folder
-        sizes[card.name] = cut(card, folder, options)
-    found: dict[str, list[Measured | None]] = {entry.name: [] for entry in entries}
-    with progress_bar(len(cards) * len(entries), "methods x datasets", " runs") as bar:
-        for card in cards:
-            for entry in entries:
-                run(entry, card, model, options)
-                results = options.output / "results" / model.name
-                found[entry.name].append(measured(entry, card, results, *sizes[card.name]))
-                bar.update()
+    cards, entries = [load_card(name) for name in options.dataset], [CHOICES[name] for name in options.methods]
+    with locked_folder(options.output):
+        found = measure(cards, entries, options)
     for title, show in TABLES.items():
-        print_table(title, cards, [[name, *(show(one) if one else "" for one in row)] for name, row in found.items()])
+        rows = [[name, *(show(one) if one else "" for one in row)] for name, row in found.items()]
+        if any(text for _, *texts in rows for text in texts):
+            print_table(title, cards, rows)
     return 0
 
 

@@ -95,8 +95,9 @@ def fit(
             accuracy = measure(folder / CURRENT)
             if accuracy > max((epoch.dev_accuracy for epoch in epochs), default=-1.0):
                 keep_best(folder)
-            both = {"seconds": round(time.monotonic() - started, 3), "steps_seconds": round(stepped, 3)}
-            epochs.append(Epoch(loss=float(np.mean(losses)), dev_accuracy=accuracy, **both))
+            took = round(time.monotonic() - started, 3)
+            loss = float(np.mean(losses))
+            epochs.append(Epoch(loss=loss, dev_accuracy=accuracy, seconds=took, steps_seconds=round(stepped, 3)))
             save(training, epochs, folder, settings)
     return TrainingRecord(
         rows=teacher.rows,
